@@ -1,0 +1,20 @@
+//! What Kubernetes means: kinds, schemas, patches, selectors, errors. Pure: no tokio, no IO, no clock.
+//!
+//! Objects are `serde_json::Value`s whose keys keep their order. Everything that knows a kind's name derives it from
+//! the one table in [`kinds`].
+
+#![forbid(unsafe_code)]
+
+pub mod field;
+pub mod kinds;
+pub mod names;
+pub mod object;
+pub mod print;
+pub mod rules;
+pub mod status;
+pub mod user;
+
+pub use kinds::{Kind, Scope, Subresource};
+pub use rules::Rules;
+pub use status::Status;
+pub use user::User;

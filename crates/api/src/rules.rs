@@ -1,0 +1,102 @@
+//! What is odd about a kind. Every method has a default: silence means ordinary.
+//!
+//! Rules see the object as JSON after the schema engine has checked its types and dropped unknown fields, so they may
+//! read any field by its documented type. They never decode, store or authorise.
+
+use serde_json::Value;
+
+use crate::field::Errors;
+
+/// What an update is about: the main resource or one of its subresources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    Main,
+    Status,
+    /// `pods/ephemeralcontainers`, `pods/resize`, `namespaces/finalize`, `certificatesigningrequests/approval`.
+    Sub(crate::Subresource),
+}
+
+/// The time and identity that some rules need; rules never read a clock.
+#[derive(Debug, Clone)]
+pub struct Cx {
+    /// RFC 3339, whole seconds, `Z`.
+    pub now: String,
+    /// The user's name, for kinds that record who asked (CertificateSigningRequest).
+    pub user: crate::User,
+}
+
+pub trait Rules: Send + Sync {
+    /// Fill in what the user left out, beyond what the schema facts say. Must be idempotent.
+    fn default(&self, _obj: &mut Value) {}
+
+    /// Bring a new object into the shape in which it is born: status reset, generated fields set. The status of a kind
+    /// that has a status subresource, and `metadata.generation`, are seen to before this is called.
+    fn prepare_create(&self, _cx: &Cx, _obj: &mut Value) {}
+
+    /// Keep what an update may not touch. The status (for `Write::Main`) or everything but the status (for
+    /// `Write::Status`) has already been put back from `old`.
+    fn prepare_update(&self, _cx: &Cx, _obj: &mut Value, _old: &Value, _write: Write) {}
+
+    fn validate(&self, _obj: &Value, _errs: &mut Errors) {}
+
+    /// Called after [`Rules::validate`] of the new object, for what may not change.
+    fn validate_update(&self, _obj: &Value, _old: &Value, _write: Write, _errs: &mut Errors) {}
+
+    /// Things worth a `Warning` header.
+    fn warnings(&self, _obj: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// `Err(why)` where the name is not allowed; the default is a DNS subdomain.
+    fn check_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        crate::names::dns_subdomain(name, prefix)
+    }
+
+    /// Whether `metadata.generation` counts changes of the spec.
+    fn counts_generation(&self) -> bool {
+        true
+    }
+
+    /// Whether a PUT of a missing object creates it (Lease, RoleBinding … as in the reference's strategies).
+    fn create_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether a PUT without a resourceVersion is taken.
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// The paths, beside `metadata.name` and `metadata.namespace`, that a field selector may name.
+    fn selectable(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The value of a selectable path, as a selector compares it.
+    fn field(&self, obj: &Value, path: &str) -> String {
+        let v = path.split('.').try_fold(obj, |v, k| v.get(k));
+        match v {
+            Some(Value::String(s)) => s.clone(),
+            Some(Value::Null) | None => String::new(),
+            Some(other) => other.to_string(),
+        }
+    }
+
+    /// The seconds of grace a deletion gets, and whether the object stays until they are over (Pods). `asked` is what
+    /// the caller's DeleteOptions said.
+    fn grace_seconds(&self, _obj: &Value, _asked: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// From the form in which objects are stored to this row's own version (HPA v2 → v1, core Event → events.k8s.io).
+    fn to_served(&self, _obj: &mut Value) {}
+
+    /// The way back.
+    fn to_stored(&self, _obj: &mut Value) {}
+}
+
+/// A kind that has no rules.
+#[derive(Debug)]
+pub struct Ordinary;
+
+impl Rules for Ordinary {}
