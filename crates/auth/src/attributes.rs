@@ -1,0 +1,151 @@
+//! What a request wants to do, as authorisers see it, and the words in which it is refused.
+
+use std::sync::Arc;
+
+use coracle_api::field::go_quote;
+use coracle_api::status::{Resource, Status};
+use coracle_api::user::User;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    pub user: Arc<User>,
+    /// A Kubernetes verb (`list`) for resources, a lower-case HTTP method (`get`) for paths.
+    pub verb: String,
+    pub target: Target,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Resource(ResourceTarget),
+    Path(String),
+}
+
+/// Empty strings stand for what is absent, as in the reference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResourceTarget {
+    pub group: String,
+    pub version: String,
+    /// The plural.
+    pub resource: String,
+    pub subresource: String,
+    /// For the resource `namespaces` itself this is the name of the namespace.
+    pub namespace: String,
+    pub name: String,
+    /// The `key=value` terms of the field selector; others cannot narrow a permission.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Attributes {
+    pub fn resource(user: Arc<User>, verb: &str, target: ResourceTarget) -> Attributes {
+        Attributes { user, verb: verb.to_owned(), target: Target::Resource(target) }
+    }
+
+    pub fn path(user: Arc<User>, verb: &str, path: &str) -> Attributes {
+        Attributes { user, verb: verb.to_owned(), target: Target::Path(path.to_owned()) }
+    }
+
+    pub fn as_resource(&self) -> Option<&ResourceTarget> {
+        match &self.target {
+            Target::Resource(target) => Some(target),
+            Target::Path(_) => None,
+        }
+    }
+
+    /// The same wish with another verb.
+    pub fn with_verb(&self, verb: &str) -> Attributes {
+        Attributes { verb: verb.to_owned(), ..self.clone() }
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
+
+    /// The 403 that this wish earns; `reason` is what the authorisers add, often nothing.
+    pub fn denial(&self, reason: &str) -> Status {
+        let user = go_quote(&self.user.name);
+        let suffix = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        match &self.target {
+            Target::Path(path) => Status::forbidden_path(&format!(
+                "User {user} cannot {} path {}{suffix}",
+                self.verb,
+                go_quote(path)
+            )),
+            Target::Resource(r) => {
+                let scope = if r.namespace.is_empty() {
+                    "at the cluster scope".to_owned()
+                } else {
+                    format!("in the namespace {}", go_quote(&r.namespace))
+                };
+                let why = format!(
+                    "User {user} cannot {} resource {} in API group {} {scope}{suffix}",
+                    self.verb,
+                    go_quote(&r.qualified()),
+                    go_quote(&r.group),
+                );
+                Status::forbidden(Resource { group: &r.group, resource: &r.resource }, &r.name, &why)
+            }
+        }
+    }
+}
+
+impl ResourceTarget {
+    pub fn new(group: &str, resource: &str) -> ResourceTarget {
+        ResourceTarget { group: group.into(), resource: resource.into(), ..ResourceTarget::default() }
+    }
+
+    pub fn subresource(mut self, subresource: &str) -> ResourceTarget {
+        self.subresource = subresource.into();
+        self
+    }
+
+    pub fn within(mut self, namespace: &str) -> ResourceTarget {
+        self.namespace = namespace.into();
+        self
+    }
+
+    pub fn named(mut self, name: &str) -> ResourceTarget {
+        self.name = name.into();
+        self
+    }
+
+    /// `pods/exec`, `pods`.
+    pub fn qualified(&self) -> String {
+        if self.subresource.is_empty() {
+            self.resource.clone()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied(verb: &str, target: ResourceTarget) -> String {
+        let user = Arc::new(User { name: "jane".into(), ..User::default() });
+        Attributes::resource(user, verb, target).denial("").message
+    }
+
+    #[test]
+    fn denials_use_the_references_words() {
+        assert_eq!(
+            denied("list", ResourceTarget::new("", "pods").within("ns")),
+            r#"pods is forbidden: User "jane" cannot list resource "pods" in API group "" in the namespace "ns""#
+        );
+        assert_eq!(
+            denied("create", ResourceTarget::new("apps", "deployments").subresource("scale").named("d")),
+            r#"deployments.apps "d" is forbidden: User "jane" cannot create resource "deployments/scale" in API group "apps" at the cluster scope"#
+        );
+    }
+
+    #[test]
+    fn a_resolver_error_is_appended() {
+        let user = Arc::new(User::anonymous());
+        let status = Attributes::path(user, "get", "/x").denial("RBAC: broken");
+        assert_eq!(
+            status.message,
+            r#"forbidden: User "system:anonymous" cannot get path "/x": RBAC: broken"#
+        );
+    }
+}
