@@ -4,9 +4,10 @@
 //! derive from [`KINDS`]. A custom resource becomes the same [`Kind`] at run time.
 
 use std::borrow::Cow;
+use std::mem;
 
-use crate::print::Print;
-use crate::rules::Rules;
+use crate::print::{Plain, Print};
+use crate::rules::{Ordinary, Rules};
 
 pub type Text = Cow<'static, str>;
 
@@ -54,6 +55,51 @@ impl Subresource {
             Subresource::Token => "token",
         }
     }
+
+    pub fn parse(name: &str) -> Option<Subresource> {
+        ALL_SUBRESOURCES.iter().copied().find(|s| s.name() == name)
+    }
+
+    /// The verbs that discovery lists for it.
+    pub fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Subresource::Status
+            | Subresource::Scale
+            | Subresource::Approval
+            | Subresource::EphemeralContainers
+            | Subresource::Resize => &["get", "patch", "update"],
+            Subresource::Finalize => &["update"],
+            Subresource::Binding | Subresource::Eviction | Subresource::Token => &["create"],
+            Subresource::Log => &["get"],
+            Subresource::Exec | Subresource::Attach | Subresource::PortForward => &["create", "get"],
+            Subresource::Proxy => &["create", "delete", "get", "patch", "update"],
+        }
+    }
+}
+
+const ALL_SUBRESOURCES: [Subresource; 14] = [
+    Subresource::Status,
+    Subresource::Scale,
+    Subresource::Finalize,
+    Subresource::Approval,
+    Subresource::Binding,
+    Subresource::Eviction,
+    Subresource::EphemeralContainers,
+    Subresource::Resize,
+    Subresource::Log,
+    Subresource::Exec,
+    Subresource::Attach,
+    Subresource::PortForward,
+    Subresource::Proxy,
+    Subresource::Token,
+];
+
+/// A kind with its group and version, as bodies and discovery name it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GroupVersionKind {
+    pub group: Text,
+    pub version: Text,
+    pub kind: Text,
 }
 
 /// One served resource: a kind in one group and version.
@@ -63,6 +109,7 @@ pub struct Kind {
     pub version: Text,
     pub kind: Text,
     pub plural: Text,
+    /// Empty in a row of [`KINDS`] (the kind in lower case); always set in a [`crate::catalog::Catalog`].
     pub singular: Text,
     pub short_names: Cow<'static, [Text]>,
     pub categories: Cow<'static, [Text]>,
@@ -74,6 +121,8 @@ pub struct Kind {
     /// Where objects live: `/registry/<storage>/[<namespace>/]<name>`. Two rows with one `storage` are two views of the
     /// same objects (`events`, `horizontalpodautoscalers`).
     pub storage: Text,
+    /// Whether objects of this storage are kept in another row's version: `rules.to_stored` and `rules.to_served` convert.
+    pub is_view: bool,
     /// The row's key in the schema facts: `io.k8s.api.core.v1.Pod`.
     pub schema: Text,
     pub rules: &'static dyn Rules,
@@ -106,6 +155,41 @@ impl Kind {
         self.subresources.contains(&sub)
     }
 
+    /// Whether the resource is an action, not objects that are kept (reviews, bindings).
+    pub fn is_virtual(&self) -> bool {
+        !self.allows("watch")
+    }
+
+    pub fn gvk(&self) -> GroupVersionKind {
+        GroupVersionKind { group: self.group.clone(), version: self.version.clone(), kind: self.kind.clone() }
+    }
+
+    /// The kind of the bodies that a subresource takes and gives; for streams, of its query parameters.
+    pub fn served_as(&self, sub: Subresource) -> GroupVersionKind {
+        let of = |group: &'static str, version: &'static str, kind: &'static str| GroupVersionKind {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+        };
+        let own = |kind: String| GroupVersionKind { kind: kind.into(), ..self.gvk() };
+        match sub {
+            Subresource::Status
+            | Subresource::Finalize
+            | Subresource::Approval
+            | Subresource::EphemeralContainers
+            | Subresource::Resize
+            | Subresource::Log => self.gvk(),
+            Subresource::Scale => of("autoscaling", "v1", "Scale"),
+            Subresource::Eviction => of("policy", "v1", "Eviction"),
+            Subresource::Token => of("authentication.k8s.io", "v1", "TokenRequest"),
+            Subresource::Binding => of("", "v1", "Binding"),
+            Subresource::Exec => own(format!("{}ExecOptions", self.kind)),
+            Subresource::Attach => own(format!("{}AttachOptions", self.kind)),
+            Subresource::PortForward => own(format!("{}PortForwardOptions", self.kind)),
+            Subresource::Proxy => own(format!("{}ProxyOptions", self.kind)),
+        }
+    }
+
     /// The resource as errors print it.
     pub fn resource(&self) -> crate::status::Resource<'_> {
         crate::status::Resource { group: &self.group, resource: &self.plural }
@@ -115,5 +199,249 @@ impl Kind {
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.api_version(), self.kind)
+    }
+}
+
+/// A short list of names that a `const` row may hold.
+macro_rules! texts {
+    ($($text:literal),*) => { &[$(Cow::Borrowed($text)),*] };
+}
+
+const ALL_VERBS: &[Text] =
+    texts!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// A Namespace is deleted one at a time: each deletion takes everything in it along.
+const NO_DELETECOLLECTION: &[Text] = texts!["create", "delete", "get", "list", "patch", "update", "watch"];
+const CREATE: &[Text] = texts!["create"];
+const READ: &[Text] = texts!["get", "list"];
+
+/// Sets a field of a row in a `const` context, where the old value's destructor cannot run; it owns nothing there.
+const fn set<T>(slot: &mut T, value: T) {
+    mem::forget(mem::replace(slot, value));
+}
+
+/// How a row of the table is written.
+impl Kind {
+    const fn row(
+        (group, version, scope): (&'static str, &'static str, Scope),
+        kind: &'static str,
+        plural: &'static str,
+        schema: &'static str,
+    ) -> Kind {
+        Kind {
+            group: Cow::Borrowed(group),
+            version: Cow::Borrowed(version),
+            kind: Cow::Borrowed(kind),
+            plural: Cow::Borrowed(plural),
+            singular: Cow::Borrowed(""),
+            short_names: Cow::Borrowed(&[]),
+            categories: Cow::Borrowed(&[]),
+            scope,
+            verbs: Cow::Borrowed(ALL_VERBS),
+            subresources: Cow::Borrowed(&[]),
+            storage: Cow::Borrowed(plural),
+            is_view: false,
+            schema: Cow::Borrowed(schema),
+            rules: &Ordinary,
+            print: &Plain,
+        }
+    }
+
+    const fn short(mut self, names: &'static [Text]) -> Kind {
+        set(&mut self.short_names, Cow::Borrowed(names));
+        self
+    }
+
+    /// Listed by `kubectl get all`.
+    const fn all(mut self) -> Kind {
+        set(&mut self.categories, Cow::Borrowed(texts!["all"]));
+        self
+    }
+
+    /// Configures the API server itself.
+    const fn extension(mut self) -> Kind {
+        set(&mut self.categories, Cow::Borrowed(texts!["api-extensions"]));
+        self
+    }
+
+    const fn verbs(mut self, verbs: &'static [Text]) -> Kind {
+        set(&mut self.verbs, Cow::Borrowed(verbs));
+        self
+    }
+
+    const fn sub(mut self, subresources: &'static [Subresource]) -> Kind {
+        set(&mut self.subresources, Cow::Borrowed(subresources));
+        self
+    }
+
+    const fn view(mut self) -> Kind {
+        self.is_view = true;
+        self
+    }
+
+    pub const fn rules(mut self, rules: &'static dyn Rules) -> Kind {
+        self.rules = rules;
+        self
+    }
+
+    pub const fn print(mut self, print: &'static dyn Print) -> Kind {
+        self.print = print;
+        self
+    }
+}
+
+/// `"group" "version" in "schema package" { Scope "Kind" "plural" .builder(…); … }`
+macro_rules! kinds {
+    ($($group:literal $version:literal in $package:literal {
+        $($scope:ident $kind:literal $plural:literal $(.$set:ident($($arg:expr),*))*;)*
+    })*) => {
+        &[$($(
+            Kind::row(($group, $version, Scope::$scope), $kind, $plural, concat!($package, ".", $kind))
+                $(.$set($($arg),*))*,
+        )*)*]
+    };
+}
+
+use Subresource::{
+    Approval, Attach, Binding, EphemeralContainers, Eviction, Exec, Finalize, Log, PortForward, Proxy,
+    Resize, Scale, Status, Token,
+};
+
+/// Every built-in kind, in the order in which discovery names the groups and, within one, the versions.
+pub static KINDS: &[Kind] = kinds! {
+    "" "v1" in "io.k8s.api.core.v1" {
+        Namespaced "Binding" "bindings" .verbs(CREATE);
+        Cluster "ComponentStatus" "componentstatuses" .short(texts!["cs"]) .verbs(READ);
+        Namespaced "ConfigMap" "configmaps" .short(texts!["cm"]);
+        Namespaced "Endpoints" "endpoints" .short(texts!["ep"]);
+        Namespaced "Event" "events" .short(texts!["ev"]);
+        Namespaced "LimitRange" "limitranges" .short(texts!["limits"]);
+        Cluster "Namespace" "namespaces" .short(texts!["ns"]) .verbs(NO_DELETECOLLECTION) .sub(&[Finalize, Status]);
+        Cluster "Node" "nodes" .short(texts!["no"]) .sub(&[Proxy, Status]);
+        Namespaced "PersistentVolumeClaim" "persistentvolumeclaims" .short(texts!["pvc"]) .sub(&[Status]);
+        Cluster "PersistentVolume" "persistentvolumes" .short(texts!["pv"]) .sub(&[Status]);
+        Namespaced "Pod" "pods" .short(texts!["po"]) .all() .sub(&[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status]);
+        Namespaced "PodTemplate" "podtemplates";
+        Namespaced "ReplicationController" "replicationcontrollers" .short(texts!["rc"]) .all() .sub(&[Scale, Status]);
+        Namespaced "ResourceQuota" "resourcequotas" .short(texts!["quota"]) .sub(&[Status]);
+        Namespaced "Secret" "secrets";
+        Namespaced "ServiceAccount" "serviceaccounts" .short(texts!["sa"]) .sub(&[Token]);
+        Namespaced "Service" "services" .short(texts!["svc"]) .all() .sub(&[Proxy, Status]);
+    }
+    "apiregistration.k8s.io" "v1" in "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1" {
+        Cluster "APIService" "apiservices" .extension() .sub(&[Status]);
+    }
+    "apps" "v1" in "io.k8s.api.apps.v1" {
+        Namespaced "ControllerRevision" "controllerrevisions";
+        Namespaced "DaemonSet" "daemonsets" .short(texts!["ds"]) .all() .sub(&[Status]);
+        Namespaced "Deployment" "deployments" .short(texts!["deploy"]) .all() .sub(&[Scale, Status]);
+        Namespaced "ReplicaSet" "replicasets" .short(texts!["rs"]) .all() .sub(&[Scale, Status]);
+        Namespaced "StatefulSet" "statefulsets" .short(texts!["sts"]) .all() .sub(&[Scale, Status]);
+    }
+    "events.k8s.io" "v1" in "io.k8s.api.events.v1" {
+        Namespaced "Event" "events" .short(texts!["ev"]) .view();
+    }
+    "authentication.k8s.io" "v1" in "io.k8s.api.authentication.v1" {
+        Cluster "SelfSubjectReview" "selfsubjectreviews" .verbs(CREATE);
+        Cluster "TokenReview" "tokenreviews" .verbs(CREATE);
+    }
+    "authorization.k8s.io" "v1" in "io.k8s.api.authorization.v1" {
+        Namespaced "LocalSubjectAccessReview" "localsubjectaccessreviews" .verbs(CREATE);
+        Cluster "SelfSubjectAccessReview" "selfsubjectaccessreviews" .verbs(CREATE);
+        Cluster "SelfSubjectRulesReview" "selfsubjectrulesreviews" .verbs(CREATE);
+        Cluster "SubjectAccessReview" "subjectaccessreviews" .verbs(CREATE);
+    }
+    "autoscaling" "v2" in "io.k8s.api.autoscaling.v2" {
+        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]);
+    }
+    "autoscaling" "v1" in "io.k8s.api.autoscaling.v1" {
+        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .view();
+    }
+    "batch" "v1" in "io.k8s.api.batch.v1" {
+        Namespaced "CronJob" "cronjobs" .short(texts!["cj"]) .all() .sub(&[Status]);
+        Namespaced "Job" "jobs" .all() .sub(&[Status]);
+    }
+    "certificates.k8s.io" "v1" in "io.k8s.api.certificates.v1" {
+        Cluster "CertificateSigningRequest" "certificatesigningrequests" .short(texts!["csr"]) .sub(&[Approval, Status]);
+    }
+    "networking.k8s.io" "v1" in "io.k8s.api.networking.v1" {
+        Cluster "IngressClass" "ingressclasses";
+        Namespaced "Ingress" "ingresses" .short(texts!["ing"]) .sub(&[Status]);
+        Cluster "IPAddress" "ipaddresses" .short(texts!["ip"]);
+        Namespaced "NetworkPolicy" "networkpolicies" .short(texts!["netpol"]);
+        Cluster "ServiceCIDR" "servicecidrs" .sub(&[Status]);
+    }
+    "policy" "v1" in "io.k8s.api.policy.v1" {
+        Namespaced "PodDisruptionBudget" "poddisruptionbudgets" .short(texts!["pdb"]) .sub(&[Status]);
+    }
+    "rbac.authorization.k8s.io" "v1" in "io.k8s.api.rbac.v1" {
+        Cluster "ClusterRoleBinding" "clusterrolebindings";
+        Cluster "ClusterRole" "clusterroles";
+        Namespaced "RoleBinding" "rolebindings";
+        Namespaced "Role" "roles";
+    }
+    "storage.k8s.io" "v1" in "io.k8s.api.storage.v1" {
+        Cluster "CSIDriver" "csidrivers";
+        Cluster "CSINode" "csinodes";
+        Namespaced "CSIStorageCapacity" "csistoragecapacities";
+        Cluster "StorageClass" "storageclasses" .short(texts!["sc"]);
+        Cluster "VolumeAttachment" "volumeattachments" .sub(&[Status]);
+        Cluster "VolumeAttributesClass" "volumeattributesclasses" .short(texts!["vac"]);
+    }
+    "admissionregistration.k8s.io" "v1" in "io.k8s.api.admissionregistration.v1" {
+        Cluster "MutatingAdmissionPolicy" "mutatingadmissionpolicies" .extension();
+        Cluster "MutatingAdmissionPolicyBinding" "mutatingadmissionpolicybindings" .extension();
+        Cluster "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" .extension();
+        Cluster "ValidatingAdmissionPolicy" "validatingadmissionpolicies" .extension() .sub(&[Status]);
+        Cluster "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" .extension();
+        Cluster "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" .extension();
+    }
+    "apiextensions.k8s.io" "v1" in "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1" {
+        Cluster "CustomResourceDefinition" "customresourcedefinitions" .short(texts!["crd", "crds"]) .extension() .sub(&[Status]);
+    }
+    "scheduling.k8s.io" "v1" in "io.k8s.api.scheduling.v1" {
+        Cluster "PriorityClass" "priorityclasses" .short(texts!["pc"]);
+    }
+    "coordination.k8s.io" "v1" in "io.k8s.api.coordination.v1" {
+        Namespaced "Lease" "leases";
+    }
+    "node.k8s.io" "v1" in "io.k8s.api.node.v1" {
+        Cluster "RuntimeClass" "runtimeclasses";
+    }
+    "discovery.k8s.io" "v1" in "io.k8s.api.discovery.v1" {
+        Namespaced "EndpointSlice" "endpointslices";
+    }
+    "flowcontrol.apiserver.k8s.io" "v1" in "io.k8s.api.flowcontrol.v1" {
+        Cluster "FlowSchema" "flowschemas" .sub(&[Status]);
+        Cluster "PriorityLevelConfiguration" "prioritylevelconfigurations" .sub(&[Status]);
+    }
+    "resource.k8s.io" "v1" in "io.k8s.api.resource.v1" {
+        Cluster "DeviceClass" "deviceclasses";
+        Namespaced "ResourceClaim" "resourceclaims" .sub(&[Status]);
+        Namespaced "ResourceClaimTemplate" "resourceclaimtemplates";
+        Cluster "ResourceSlice" "resourceslices";
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_rows_share_a_path_or_a_kind() {
+        let mut seen = HashSet::new();
+        for k in KINDS {
+            assert!(seen.insert((k.api_version(), k.plural.clone())), "{k:?} twice");
+            assert!(seen.insert((k.api_version(), k.kind.clone())), "{k:?} twice");
+        }
+    }
+
+    #[test]
+    fn every_storage_has_one_row_that_is_no_view() {
+        for k in KINDS {
+            let keepers: Vec<_> = KINDS.iter().filter(|o| o.storage == k.storage && !o.is_view).collect();
+            assert_eq!(keepers.len(), 1, "{k:?}: {keepers:?}");
+        }
     }
 }

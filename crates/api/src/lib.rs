@@ -5,16 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+pub mod catalog;
 pub mod field;
 pub mod kinds;
 pub mod names;
 pub mod object;
+pub mod path;
 pub mod print;
 pub mod rules;
 pub mod status;
 pub mod user;
 
+pub use catalog::Catalog;
 pub use kinds::{Kind, Scope, Subresource};
+pub use path::RequestInfo;
 pub use rules::Rules;
 pub use status::Status;
 pub use user::User;
