@@ -1,1 +1,30 @@
-//! store
+//! Where a cluster's objects live: revisions, compare-and-swap, watch, exact past snapshots and durability.
+//!
+//! One persistent (structure-sharing) map holds the present, a bounded history of events gives the past back. One
+//! writer orders all transactions and makes them durable in groups; readers never wait for it.
+
+#![forbid(unsafe_code)]
+
+mod commit;
+mod event;
+mod index;
+mod log;
+mod store;
+#[cfg(test)]
+mod suite;
+mod txn;
+mod version;
+mod watch;
+
+pub use event::Event;
+pub use index::{HISTORY_AGE, HISTORY_BYTES, HISTORY_EVENTS, HISTORY_FRESH, Range, Snapshot};
+pub use log::OpenError;
+pub use store::{MetaOf, Observer, Store};
+pub use txn::{Committed, Error, Expect, Op, Txn};
+pub use version::{Draft, Meta, Version};
+pub use watch::Watch;
+
+/// Whether `prefix` covers `key`: the same key, or a folder (ending in `/`, or empty for everything) that holds it.
+pub fn covers(prefix: &str, key: &str) -> bool {
+    prefix == key || ((prefix.is_empty() || prefix.ends_with('/')) && key.starts_with(prefix))
+}

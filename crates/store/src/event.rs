@@ -1,0 +1,50 @@
+//! One change of one key, shared by the history and every watcher.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::Version;
+
+#[derive(Debug)]
+pub struct Event {
+    pub revision: u64,
+    pub key: Arc<str>,
+    /// The version before the change; `None` when the object was created.
+    pub prev: Option<Arc<Version>>,
+    /// The version after the change; `None` when the object was deleted.
+    pub now: Option<Arc<Version>>,
+    tombstone: OnceLock<Bytes>,
+    encoded: OnceLock<Bytes>,
+}
+
+impl Event {
+    pub(crate) fn new(
+        revision: u64,
+        key: Arc<str>,
+        prev: Option<Arc<Version>>,
+        now: Option<Arc<Version>>,
+    ) -> Event {
+        Event { revision, key, prev, now, tombstone: OnceLock::new(), encoded: OnceLock::new() }
+    }
+
+    /// The last state before this event, saying this event's revision: what a DELETED watch event carries, be it that
+    /// the object is gone or that it left a selector. `None` for a creation.
+    pub fn tombstone(&self) -> Option<&Bytes> {
+        let prev = self.prev.as_ref()?;
+        Some(self.tombstone.get_or_init(|| prev.json_with_revision(self.revision)))
+    }
+
+    /// The object as this event leaves it: the new version, or the tombstone.
+    pub fn object(&self) -> &Bytes {
+        match &self.now {
+            Some(now) => &now.json,
+            None => self.tombstone().expect("an event has a version before or after it"),
+        }
+    }
+
+    /// A wire form of this event, made once by whoever asks first and shared by all watchers.
+    pub fn encoded_with(&self, encode: impl FnOnce(&Event) -> Bytes) -> &Bytes {
+        self.encoded.get_or_init(|| encode(self))
+    }
+}

@@ -1,0 +1,202 @@
+//! The present as a persistent map, and the window of the past that lists and watches may still ask for.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imbl::OrdMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+
+use crate::{Error, Event, Version, covers};
+
+pub(crate) type Root = OrdMap<Arc<str>, Arc<Version>>;
+
+/// Events younger than this are kept unless there are more than [`HISTORY_EVENTS`]: the 75 s for which kube-apiserver
+/// counts the events of its watch cache as fresh.
+pub const HISTORY_FRESH: Duration = Duration::from_secs(75);
+/// No event is kept longer: the 5 minutes between two compactions of etcd by kube-apiserver, and so the least time that
+/// clients expect a continue token to be good for.
+pub const HISTORY_AGE: Duration = Duration::from_secs(300);
+/// How many events are kept at most: the largest watch cache of kube-apiserver (100 × 1024).
+pub const HISTORY_EVENTS: usize = 102_400;
+/// How many bytes of superseded objects are kept for events that are no longer fresh: 16 MiB, a sixth of the memory
+/// that a cluster of 5,000 Pods is meant to stay in.
+pub const HISTORY_BYTES: usize = 16 << 20;
+/// A past root is kept every so many events. Any other revision is rebuilt by undoing fewer events than this, about
+/// 0.2 ms, while the roots of all revisions would cost some 5 KB each.
+const CHECKPOINT_EVENTS: usize = 256;
+/// The revision of an empty store, as in etcd: clients take 0 for "any".
+pub(crate) const FIRST_REVISION: u64 = 1;
+
+#[derive(Debug)]
+struct Entry {
+    event: Arc<Event>,
+    at: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) revision: u64,
+    pub(crate) root: Root,
+    /// The newest revision whose events are gone: what happened after it can be told.
+    pub(crate) compacted: u64,
+    history: VecDeque<Entry>,
+    /// Bytes of the versions that only the history keeps.
+    superseded: usize,
+    checkpoints: VecDeque<(u64, Root)>,
+    since_checkpoint: usize,
+}
+
+impl Index {
+    pub(crate) fn new(revision: u64, root: Root) -> Index {
+        Index {
+            revision,
+            root,
+            compacted: revision,
+            history: VecDeque::new(),
+            superseded: 0,
+            checkpoints: VecDeque::new(),
+            since_checkpoint: 0,
+        }
+    }
+
+    /// Make `root` the present, reached by `events`.
+    pub(crate) fn publish(&mut self, revision: u64, root: Root, events: &[Arc<Event>], now: Duration) {
+        self.revision = revision;
+        self.root = root;
+        for event in events {
+            self.superseded += weight(event);
+            self.history.push_back(Entry { event: event.clone(), at: now });
+        }
+        self.since_checkpoint += events.len();
+        if self.since_checkpoint >= CHECKPOINT_EVENTS {
+            self.since_checkpoint = 0;
+            self.checkpoints.push_back((revision, self.root.clone()));
+        }
+        self.compact(now);
+    }
+
+    fn compact(&mut self, now: Duration) {
+        while let Some(oldest) = self.history.front() {
+            let age = now.saturating_sub(oldest.at);
+            let surplus = age > HISTORY_FRESH && self.superseded > HISTORY_BYTES;
+            if self.history.len() <= HISTORY_EVENTS && age <= HISTORY_AGE && !surplus {
+                break;
+            }
+            self.drop_revision(oldest.event.revision);
+        }
+        while self.checkpoints.front().is_some_and(|(revision, _)| *revision <= self.compacted) {
+            self.checkpoints.pop_front();
+        }
+    }
+
+    /// Forget all events of the oldest revision: half a transaction must not be told.
+    fn drop_revision(&mut self, revision: u64) {
+        while self.history.front().is_some_and(|e| e.event.revision <= revision) {
+            if let Some(entry) = self.history.pop_front() {
+                self.superseded -= weight(&entry.event);
+            }
+        }
+        self.compacted = revision;
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot { revision: self.revision, root: self.root.clone() }
+    }
+
+    /// Exactly the state at `revision`.
+    pub(crate) fn at(&self, revision: u64) -> Result<Snapshot, Error> {
+        self.check(revision)?;
+        let later = self.checkpoints.partition_point(|(r, _)| *r < revision);
+        let (from, mut root) = match self.checkpoints.get(later) {
+            Some((r, root)) => (*r, root.clone()),
+            None => (self.revision, self.root.clone()),
+        };
+        for entry in self.history.range(self.after(revision)..self.after(from)).rev() {
+            match &entry.event.prev {
+                Some(prev) => root.insert(prev.key.clone(), prev.clone()),
+                None => root.remove(&entry.event.key),
+            };
+        }
+        Ok(Snapshot { revision, root })
+    }
+
+    /// Whether everything that happened after `revision` is still known.
+    pub(crate) fn check(&self, revision: u64) -> Result<(), Error> {
+        if revision > self.revision {
+            Err(Error::Future { wanted: revision, present: self.revision })
+        } else if revision < self.compacted {
+            Err(Error::Compacted { wanted: revision, oldest: self.compacted })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Position in the history of the first event after `revision`.
+    fn after(&self, revision: u64) -> usize {
+        self.history.partition_point(|e| e.event.revision <= revision)
+    }
+
+    /// The known events under `prefix` up to and including `revision`.
+    pub(crate) fn events(&self, prefix: &str, revision: u64) -> VecDeque<Arc<Event>> {
+        let known = self.history.range(..self.after(revision)).map(|e| &e.event);
+        known.filter(|e| covers(prefix, &e.key)).cloned().collect()
+    }
+}
+
+fn weight(event: &Event) -> usize {
+    event.prev.as_ref().map_or(0, |prev| prev.json.len())
+}
+
+/// The whole store as it was at one revision. Cheap to make and to clone, and unmoved by what happens later.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub revision: u64,
+    root: Root,
+}
+
+impl Snapshot {
+    pub fn get(&self, key: &str) -> Option<Arc<Version>> {
+        self.root.get(key).cloned()
+    }
+
+    /// The versions that `prefix` [covers], in the order of their keys, from the first key after `start_after`.
+    pub fn range<'a>(&'a self, prefix: &'a str, start_after: Option<&'a str>) -> Range<'a> {
+        let from = match start_after {
+            Some(key) if key >= prefix => Bound::Excluded(key),
+            _ => Bound::Included(prefix),
+        };
+        Range { prefix, rest: self.root.range::<_, str>((from, Bound::Unbounded)) }
+    }
+
+    /// How many versions a range has.
+    pub fn count(&self, prefix: &str, start_after: Option<&str>) -> usize {
+        self.range(prefix, start_after).count()
+    }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+}
+
+/// See [`Snapshot::range`].
+pub struct Range<'a> {
+    prefix: &'a str,
+    rest: imbl::ordmap::RangedIter<'a, Arc<str>, Arc<Version>, DefaultSharedPtr>,
+}
+
+impl Iterator for Range<'_> {
+    type Item = Arc<Version>;
+
+    fn next(&mut self) -> Option<Arc<Version>> {
+        let (key, version) = self.rest.next()?;
+        covers(self.prefix, key).then(|| version.clone())
+    }
+}
+
+impl std::fmt::Debug for Range<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Range").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}

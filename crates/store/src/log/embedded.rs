@@ -1,0 +1,197 @@
+//! The log on disk: one redb file, one fsync a group of transactions.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::file::{Backing, HEADER};
+use super::{AppendError, Group, Log, OpenError};
+use crate::index::{FIRST_REVISION, Root};
+use crate::store::MetaOf;
+use crate::{Meta, Version};
+
+const FILE: &str = "store.redb";
+/// A store in the making; renamed to [`FILE`] once whole.
+const NEW_FILE: &str = "store.redb.new";
+const MAGIC: &str = "coracle store\nformat ";
+const FORMAT: u32 = 1;
+/// Key → revision (8 bytes) and position of its digits in the JSON (4 bytes), both little-endian, then the JSON.
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+const PREFIX: usize = 12;
+const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
+const REVISION: &str = "revision";
+/// redb caches pages for writing only, since reads are served from the index: 8 MiB hold the inner pages of more than a
+/// million objects.
+const CACHE_BYTES: usize = 8 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    db: Database,
+    /// Locked as long as the store is open.
+    _dir: File,
+}
+
+impl Embedded {
+    pub(crate) fn open(dir: &Path, meta: &MetaOf) -> Result<(Embedded, u64, Root), OpenError> {
+        let locked = prepare(dir)?;
+        let path = dir.join(FILE);
+        let at = |source| OpenError::Io { path: path.clone(), source };
+        if !path.try_exists().map_err(at)? {
+            create(dir, &locked)?;
+        }
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(at)?;
+        check_header(&mut file, &path)?;
+        let backing = Backing::new(file).map_err(at)?;
+        // redb promises no panic on damage when it checks integrity, but a panic here must not take the program along.
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(backing.clone(), meta)));
+        let damaged = |reason| OpenError::Damaged { file: path.clone(), reason };
+        let (db, revision, root) = loaded
+            .map_err(|_| damaged("its pages make no sense".to_owned()))?
+            .map_err(|error| damaged(error.to_string()))?;
+        backing.release().map_err(at)?;
+        Ok((Embedded { db, _dir: locked }, revision, root))
+    }
+}
+
+/// Make the directory if need be and lock it.
+fn prepare(dir: &Path) -> Result<File, OpenError> {
+    let at = |source| OpenError::Io { path: dir.to_owned(), source };
+    let is_new = !dir.try_exists().map_err(at)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at)?;
+    let handle = File::open(dir).map_err(at)?;
+    match handle.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => return Err(at(source)),
+    }
+    if is_new && let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(at)?;
+    }
+    Ok(handle)
+}
+
+/// Put an empty store in place, whole or not at all.
+fn create(dir: &Path, locked: &File) -> Result<(), OpenError> {
+    let path = dir.join(NEW_FILE);
+    let written = write_new(&path);
+    written
+        .and_then(|()| std::fs::rename(&path, dir.join(FILE)))
+        .and_then(|()| locked.sync_all())
+        .map_err(|source| OpenError::Io { path, source })
+}
+
+fn write_new(path: &PathBuf) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut header = format!("{MAGIC}{FORMAT}\n").into_bytes();
+    header.resize(HEADER as usize, 0);
+    file.write_all_at(&header, 0)?;
+    let backing = Backing::new(file)?;
+    let initialize = || -> Result<(), redb::Error> {
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backing.clone())?;
+        let txn = db.begin_write()?;
+        txn.open_table(OBJECTS)?;
+        txn.open_table(FACTS)?.insert(REVISION, FIRST_REVISION)?;
+        txn.commit()?;
+        db.close()?;
+        Ok(())
+    };
+    initialize().map_err(io::Error::other)?;
+    backing.release()
+}
+
+/// Refuse what is not ours or newer than us before redb sees it.
+fn check_header(file: &mut File, path: &Path) -> Result<(), OpenError> {
+    let foreign = || OpenError::Foreign { file: path.to_owned() };
+    let mut header = vec![0; HEADER as usize];
+    file.read_exact(&mut header).map_err(|_| foreign())?;
+    let rest = header.strip_prefix(MAGIC.as_bytes()).ok_or_else(foreign)?;
+    let format = rest.split(|b| *b == b'\n').next().unwrap_or_default();
+    let found = String::from_utf8_lossy(format).into_owned();
+    if found == FORMAT.to_string() {
+        Ok(())
+    } else {
+        Err(OpenError::Format { file: path.to_owned(), found, known: FORMAT })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Redb(#[from] redb::Error),
+    #[error("the record of {0} makes no sense")]
+    Record(String),
+    #[error("the revision is missing")]
+    NoRevision,
+}
+
+fn load(backing: Backing, meta: &MetaOf) -> Result<(Database, u64, Root), LoadError> {
+    let db = Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true)
+        .create_with_backend(backing)
+        .map_err(redb::Error::from)?;
+    let txn = db.begin_read().map_err(redb::Error::from)?;
+    let facts = txn.open_table(FACTS).map_err(redb::Error::from)?;
+    let revision = facts.get(REVISION).map_err(redb::Error::from)?.ok_or(LoadError::NoRevision)?.value();
+    let objects = txn.open_table(OBJECTS).map_err(redb::Error::from)?;
+    let mut root = Root::new();
+    for entry in objects.iter().map_err(redb::Error::from)? {
+        let (key, value) = entry.map_err(redb::Error::from)?;
+        let version = decode(key.value(), value.value(), meta)
+            .filter(|version| version.revision <= revision)
+            .ok_or_else(|| LoadError::Record(key.value().to_owned()))?;
+        root.insert(version.key.clone(), Arc::new(version));
+    }
+    drop((facts, objects));
+    txn.close().map_err(redb::Error::from)?;
+    Ok((db, revision, root))
+}
+
+fn encode(version: &Version) -> Vec<u8> {
+    let mut record = Vec::with_capacity(PREFIX + version.json.len());
+    record.extend_from_slice(&version.revision.to_le_bytes());
+    let digits_at = u32::try_from(version.digits_at()).expect("an object is smaller than 4 GiB");
+    record.extend_from_slice(&digits_at.to_le_bytes());
+    record.extend_from_slice(&version.json);
+    record
+}
+
+fn decode(key: &str, record: &[u8], meta: &MetaOf) -> Option<Version> {
+    let (revision, rest) = record.split_first_chunk()?;
+    let (digits_at, json) = rest.split_first_chunk()?;
+    let digits_at = usize::try_from(u32::from_le_bytes(*digits_at)).ok()?;
+    let facts: Meta = meta(key, json);
+    let json = Bytes::copy_from_slice(json);
+    Version::restore(key.into(), u64::from_le_bytes(*revision), json, digits_at, Arc::new(facts))
+}
+
+impl Log for Embedded {
+    fn append(&mut self, group: &Group<'_>) -> Result<(), AppendError> {
+        Ok(write(&self.db, group)?)
+    }
+}
+
+fn write(db: &Database, group: &Group<'_>) -> Result<(), redb::Error> {
+    let txn = db.begin_write()?;
+    {
+        let mut objects = txn.open_table(OBJECTS)?;
+        for (key, version) in group.changes {
+            match version {
+                Some(version) => objects.insert(&**key, encode(version).as_slice())?,
+                None => objects.remove(&**key)?,
+            };
+        }
+        txn.open_table(FACTS)?.insert(REVISION, group.revision)?;
+    }
+    // Durability is immediate by default: commit returns after the fsync.
+    txn.commit()?;
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! The store as its users hold it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use coracle_clock::Clock;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::commit::{QUEUE, Request, Shared, Writer};
+use crate::index::{FIRST_REVISION, Index, Root};
+use crate::log::embedded::Embedded;
+use crate::log::memory::Memory;
+use crate::log::{Log, OpenError};
+use crate::watch::Topics;
+use crate::{Committed, Error, Event, Meta, Snapshot, Txn, Watch};
+
+/// Reads the facts the store keeps from a key and the JSON stored under it.
+pub type MetaOf = Arc<dyn Fn(&str, &[u8]) -> Meta + Send + Sync>;
+/// Called with every event, in order, before the write that made it is acknowledged. It must not wait for a commit.
+pub type Observer = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// A handle; clones share one store. The last one dropped closes it, after what was asked of it is done.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// An empty store that lives as long as its handles.
+    pub fn memory(meta: MetaOf) -> Store {
+        Store::memory_with(meta, Clock::system())
+    }
+
+    /// [`Store::memory`] whose history ages by `clock`.
+    pub fn memory_with(_: MetaOf, clock: Clock) -> Store {
+        Store::start(Box::new(Memory), FIRST_REVISION, Root::new(), clock)
+    }
+
+    /// The store in `dir`, made if there is none. It is this process's alone until closed.
+    pub async fn open(dir: impl AsRef<Path>, meta: MetaOf) -> Result<Store, OpenError> {
+        Store::open_with(dir, meta, Clock::system()).await
+    }
+
+    /// [`Store::open`] whose history ages by `clock`.
+    pub async fn open_with(dir: impl AsRef<Path>, meta: MetaOf, clock: Clock) -> Result<Store, OpenError> {
+        let dir = dir.as_ref().to_owned();
+        let opened = tokio::task::spawn_blocking(move || Embedded::open(&dir, &meta)).await;
+        let (log, revision, root) = opened.expect("opening a log does not panic")?;
+        Ok(Store::start(Box::new(log), revision, root, clock))
+    }
+
+    /// A store in memory that starts as `snapshot`. Costs nothing: the two share what neither changes.
+    pub fn fork(snapshot: &Snapshot, clock: Clock) -> Store {
+        Store::start(Box::new(Memory), snapshot.revision, snapshot.root().clone(), clock)
+    }
+
+    pub(crate) fn start(log: Box<dyn Log>, revision: u64, root: Root, clock: Clock) -> Store {
+        let shared = Arc::new(Shared {
+            index: RwLock::new(Index::new(revision, root.clone())),
+            topics: Mutex::new(Topics::new(revision)),
+            observers: Mutex::default(),
+            revisions: watch::Sender::new(revision),
+            halted: Mutex::default(),
+            clock,
+        });
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let writer = Writer { shared: shared.clone(), log, root, revision };
+        let thread = std::thread::Builder::new().name("store".into());
+        let writer = thread.spawn(move || writer.run(queue)).expect("a thread can be started");
+        Store(Arc::new(Inner {
+            shared,
+            requests: Mutex::new(Some(requests)),
+            writer: Mutex::new(Some(writer)),
+        }))
+    }
+
+    /// Do all of `txn` or none of it. On success it is durable, every later read sees it, and the observers have.
+    /// Dropping the future does not undo a transaction.
+    pub async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
+        let requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let requests = requests.ok_or(Error::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        requests.send(Request { txn, reply }).await.map_err(|_| Error::Closed)?;
+        drop(requests);
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// The present.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner).snapshot()
+    }
+
+    /// Exactly the state at `revision`, if history reaches back that far.
+    pub fn at(&self, revision: u64) -> Result<Snapshot, Error> {
+        self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner).at(revision)
+    }
+
+    pub fn revision(&self) -> u64 {
+        self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner).revision
+    }
+
+    /// The oldest revision that [`Store::at`] and [`Store::watch`] still take.
+    pub fn oldest(&self) -> u64 {
+        self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner).compacted
+    }
+
+    /// Wait until the present is at least `revision`.
+    pub async fn wait_for(&self, revision: u64, timeout: Duration) -> Result<(), Error> {
+        let mut revisions = self.0.shared.revisions.subscribe();
+        let reached = revisions.wait_for(|present| *present >= revision);
+        match self.0.shared.clock.timeout(timeout, reached).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(_)) => Err(Error::Closed),
+            None => Err(Error::Future { wanted: revision, present: self.revision() }),
+        }
+    }
+
+    /// What happens under `prefix` (see [`crate::covers`]) after `revision`.
+    pub fn watch(&self, prefix: &str, revision: u64) -> Result<Watch, Error> {
+        let mut topics = self.0.shared.topics();
+        let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        topics.watch(&index, prefix, revision)
+    }
+
+    /// Have `observer` follow what `prefix` covers: the present objects first, as creations, then every event.
+    pub fn observe(&self, prefix: &str, observer: Observer) {
+        // While this is held the writer cannot publish, so nothing falls between the replay and what follows.
+        let mut observers = self.0.shared.observers();
+        for version in self.snapshot().range(prefix, None) {
+            observer(&Event::new(version.revision, version.key.clone(), None, Some(version)));
+        }
+        observers.push((prefix.into(), observer));
+    }
+
+    /// Why the store takes no more writes, if so.
+    pub fn health(&self) -> Result<(), Error> {
+        self.0.shared.halted().map_or(Ok(()), Err)
+    }
+
+    /// Finish the writes under way, end the watches and release the data directory. Reads go on.
+    pub async fn close(&self) {
+        let inner = self.0.clone();
+        // It only panics if the writer did, and then there is nothing left to close.
+        let _ = tokio::task::spawn_blocking(move || inner.stop()).await;
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer.filter(|w| w.thread().id() != std::thread::current().id()) {
+            // A writer that panicked has closed its end; its callers got `Error::Closed`.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("revision", &self.revision()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! One stored version of one object: its bytes as clients get them, and the few facts that selecting needs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// What the store keeps beside the bytes, so that nothing decodes them on the read path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    pub uid: String,
+    /// Unix seconds of `metadata.deletionTimestamp`.
+    pub deletion_timestamp: Option<i64>,
+    pub labels: Vec<(String, String)>,
+    /// The kind's selectable fields.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Meta {
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    pub fn field(&self, path: &str) -> Option<&str> {
+        self.fields.iter().find(|(n, _)| *n == path).map(|(_, v)| v.as_str())
+    }
+}
+
+/// An object ready to be stored, encoded but for its revision: the bytes before and after the digits of
+/// `metadata.resourceVersion`.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    pub head: Vec<u8>,
+    pub tail: Vec<u8>,
+    pub meta: Arc<Meta>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub key: Arc<str>,
+    pub revision: u64,
+    pub json: Bytes,
+    pub meta: Arc<Meta>,
+    /// Where the digits of the revision start in `json`.
+    digits_at: usize,
+}
+
+impl Version {
+    pub(crate) fn assemble(key: Arc<str>, revision: u64, draft: Draft) -> Version {
+        let digits = revision.to_string();
+        let mut json = Vec::with_capacity(draft.head.len() + digits.len() + draft.tail.len());
+        json.extend_from_slice(&draft.head);
+        json.extend_from_slice(digits.as_bytes());
+        json.extend_from_slice(&draft.tail);
+        Version { key, revision, json: json.into(), meta: draft.meta, digits_at: draft.head.len() }
+    }
+
+    /// A version read back from a log; `None` when the digits are not where they are said to be.
+    pub(crate) fn restore(
+        key: Arc<str>,
+        revision: u64,
+        json: Bytes,
+        digits_at: usize,
+        meta: Arc<Meta>,
+    ) -> Option<Version> {
+        let digits = revision.to_string();
+        let found = json.get(digits_at..digits_at.checked_add(digits.len())?)?;
+        (found == digits.as_bytes()).then_some(Version { key, revision, json, meta, digits_at })
+    }
+
+    pub(crate) fn digits_at(&self) -> usize {
+        self.digits_at
+    }
+
+    fn around_digits(&self) -> (&[u8], &[u8]) {
+        let digits = self.revision.checked_ilog10().unwrap_or(0) as usize + 1;
+        (&self.json[..self.digits_at], &self.json[self.digits_at + digits..])
+    }
+
+    /// The same object saying another revision, as the last state of a deleted object must.
+    pub fn json_with_revision(&self, revision: u64) -> Bytes {
+        let (head, tail) = self.around_digits();
+        [head, revision.to_string().as_bytes(), tail].concat().into()
+    }
+
+    /// Whether storing `draft` would change nothing but the revision.
+    pub(crate) fn says_the_same(&self, draft: &Draft) -> bool {
+        self.around_digits() == (draft.head.as_slice(), draft.tail.as_slice())
+    }
+}

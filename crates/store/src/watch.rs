@@ -1,0 +1,214 @@
+//! Watches: ordered, unique, reliable, resumable; a watcher that falls out of the history is told so.
+//!
+//! Watchers of one prefix share a topic, a queue of the events under it. A watcher is a position in that queue, so an
+//! idle one costs almost nothing and a slow one holds no memory; once the queue has moved past it, it is cut.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use futures::Stream;
+use tokio::sync::watch;
+
+use crate::index::Index;
+use crate::{Error, Event};
+
+#[derive(Debug)]
+struct Topic {
+    queue: Mutex<Queue>,
+    /// Carries nothing: wakes those who wait for the queue to move.
+    moved: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Arc<Event>>,
+    /// How many events have left at the front.
+    gone: u64,
+    closed: bool,
+}
+
+impl Queue {
+    fn sweep(&mut self, compacted: u64) -> bool {
+        while self.events.front().is_some_and(|e| e.revision <= compacted) {
+            self.events.pop_front();
+            self.gone += 1;
+        }
+        true
+    }
+
+    /// The events from position `at` that came after revision `after`, at most `most`.
+    fn read(&self, at: &mut u64, after: u64, most: usize) -> Result<Vec<Arc<Event>>, Error> {
+        let Some(from) = at.checked_sub(self.gone) else { return Err(Error::Slow) };
+        let mut found = Vec::new();
+        for event in self.events.range(usize::try_from(from).unwrap_or(usize::MAX).min(self.events.len())..) {
+            if found.len() == most {
+                break;
+            }
+            *at += 1;
+            if event.revision > after {
+                found.push(event.clone());
+            }
+        }
+        if found.is_empty() && self.closed { Err(Error::Closed) } else { Ok(found) }
+    }
+}
+
+impl Topic {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Topics are swept of compacted events, and of themselves when nobody watches them, once in so many groups of
+/// commits: a sweep visits all topics, and a thousand visits cost about 50 µs.
+const SWEEP_EVERY: u32 = 256;
+
+/// All topics that somebody watches.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    by_prefix: HashMap<Arc<str>, Weak<Topic>>,
+    /// The revision up to which events have been handed to the topics.
+    told: Arc<AtomicU64>,
+    until_sweep: u32,
+    closed: bool,
+}
+
+impl Topics {
+    pub(crate) fn new(revision: u64) -> Topics {
+        Topics {
+            by_prefix: HashMap::new(),
+            told: Arc::new(AtomicU64::new(revision)),
+            until_sweep: SWEEP_EVERY,
+            closed: false,
+        }
+    }
+
+    /// Watch what happens under `prefix` after `revision`. `index` may be ahead of the topics, not behind.
+    pub(crate) fn watch(&mut self, index: &Index, prefix: &str, revision: u64) -> Result<Watch, Error> {
+        index.check(revision)?;
+        let known = self.by_prefix.get(prefix).and_then(Weak::upgrade);
+        let topic = known.unwrap_or_else(|| self.open(index, prefix));
+        let at = {
+            let queue = topic.queue();
+            queue.gone + queue.events.partition_point(|e| e.revision <= revision) as u64
+        };
+        Ok(Watch { moved: topic.moved.subscribe(), topic, at, after: revision, told: self.told.clone() })
+    }
+
+    fn open(&mut self, index: &Index, prefix: &str) -> Arc<Topic> {
+        self.tick(index.compacted);
+        let events = index.events(prefix, self.told.load(Ordering::Acquire));
+        let queue = Queue { events, gone: 0, closed: self.closed };
+        let topic = Arc::new(Topic { queue: Mutex::new(queue), moved: watch::Sender::new(()) });
+        self.by_prefix.insert(prefix.into(), Arc::downgrade(&topic));
+        topic
+    }
+
+    /// Hand `events`, which lead to `revision`, to those who watch them.
+    pub(crate) fn tell(&mut self, revision: u64, events: &[Arc<Event>], compacted: u64) {
+        let mut moved: Vec<Arc<Topic>> = Vec::new();
+        for event in events {
+            for prefix in prefixes(&event.key) {
+                let Some(topic) = self.by_prefix.get(prefix).and_then(Weak::upgrade) else { continue };
+                topic.queue().events.push_back(event.clone());
+                if !moved.iter().any(|t| Arc::ptr_eq(t, &topic)) {
+                    moved.push(topic);
+                }
+            }
+        }
+        self.told.store(revision, Ordering::Release);
+        self.tick(compacted);
+        for topic in moved {
+            topic.moved.send_replace(());
+        }
+    }
+
+    fn tick(&mut self, compacted: u64) {
+        self.until_sweep -= 1;
+        if self.until_sweep > 0 {
+            return;
+        }
+        self.until_sweep = SWEEP_EVERY;
+        self.by_prefix.retain(|_, topic| topic.upgrade().is_some_and(|topic| topic.queue().sweep(compacted)));
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        for topic in self.by_prefix.drain().filter_map(|(_, topic)| topic.upgrade()) {
+            topic.queue().closed = true;
+            topic.moved.send_replace(());
+        }
+    }
+}
+
+/// The events under one prefix, in order, each once. After an error nothing more comes.
+#[derive(Debug)]
+pub struct Watch {
+    topic: Arc<Topic>,
+    moved: watch::Receiver<()>,
+    /// Position of the next event in the topic's queue, counted from the topic's first.
+    at: u64,
+    /// Events up to this revision were known to the caller when the watch began.
+    after: u64,
+    told: Arc<AtomicU64>,
+}
+
+impl Watch {
+    /// The next event. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Arc<Event>, Error> {
+        loop {
+            if let Some(event) = self.ready(1)?.pop() {
+                return Ok(event);
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// The next events, at least one and at most `most`. Dropping the future loses nothing.
+    pub async fn next_batch(&mut self, most: usize) -> Result<Vec<Arc<Event>>, Error> {
+        loop {
+            let events = self.ready(most)?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// What is there already, at most `most`.
+    pub fn ready(&mut self, most: usize) -> Result<Vec<Arc<Event>>, Error> {
+        // Marked as seen before the look into the queue: what comes after the look must wake the wait.
+        self.moved.borrow_and_update();
+        self.topic.queue().read(&mut self.at, self.after, most)
+    }
+
+    async fn wait(&mut self) -> Result<(), Error> {
+        self.moved.changed().await.map_err(|_| Error::Closed)
+    }
+
+    /// The newest revision that a bookmark may say: everything up to it has been handed out. `None` while events wait.
+    pub fn progress(&self) -> Option<u64> {
+        // Read before the queue: all events up to it are in the queue by then.
+        let told = self.told.load(Ordering::Acquire);
+        let queue = self.topic.queue();
+        (self.at >= queue.gone + queue.events.len() as u64).then_some(told.max(self.after))
+    }
+
+    pub fn into_stream(self) -> impl Stream<Item = Result<Arc<Event>, Error>> + Send {
+        futures::stream::unfold(Some(self), |watch| async {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(event) => Some((Ok(event), Some(watch))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+}
+
+/// Every prefix that [covers](crate::covers) `key`.
+fn prefixes(key: &str) -> impl Iterator<Item = &str> {
+    let folders = key.match_indices('/').map(|(slash, _)| &key[..=slash]);
+    let whole = (!key.ends_with('/')).then_some(key);
+    [""].into_iter().chain(folders).chain(whole)
+}
