@@ -1,1 +1,191 @@
-//! controllers
+//! The controllers: each an API client with a service account of its own, one row and one file each.
+//!
+//! **Invariant:** a controller never sees the store, and never asks why it was woken: it reads, plans, applies.
+
+#![forbid(unsafe_code)]
+
+mod cluster_role_aggregation;
+mod endpoint_slice;
+mod endpoints;
+mod garbage_collector;
+mod legacy_token;
+mod namespace;
+mod pod_endpoints;
+mod pod_gc;
+mod root_ca;
+mod service_account;
+mod work;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_clock::Clock;
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::task::JoinSet;
+
+/// What every controller is handed.
+#[expect(missing_debug_implementations, reason = "a client has nothing to show")]
+#[derive(Clone)]
+pub struct Context {
+    /// Speaks as the controller's own identity.
+    pub client: Client,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+}
+
+/// What the controllers must know about their cluster.
+pub struct Config {
+    /// PEM of the cluster's CA, published into every namespace and every legacy token Secret.
+    pub root_ca: String,
+    /// Signs the token of a legacy Secret. May block for as long as a signature takes.
+    pub sign_legacy_token: SignLegacyToken,
+}
+
+/// A token for these claims, or why there is none.
+pub type SignLegacyToken = Box<dyn Fn(&LegacyToken) -> Result<String, String> + Send + Sync>;
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").finish_non_exhaustive()
+    }
+}
+
+/// What a token of a Secret of type `kubernetes.io/service-account-token` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyToken {
+    pub namespace: String,
+    pub secret: String,
+    pub account: String,
+    pub account_uid: String,
+}
+
+/// One row: who it is and what it runs.
+pub struct Controller {
+    /// Its identity, to which the bootstrap policy binds a role.
+    pub user: &'static str,
+    run: fn(Context) -> BoxFuture<'static, Result<(), Error>>,
+}
+
+impl fmt::Debug for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.user)
+    }
+}
+
+/// THE LIST of controllers, each with the identity that the reference's bootstrap policy gives it.
+pub const CONTROLLERS: &[Controller] = &[
+    Controller {
+        user: "system:serviceaccount:kube-system:service-account-controller",
+        run: |cx| Box::pin(service_account::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:root-ca-cert-publisher",
+        run: |cx| Box::pin(root_ca::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:namespace-controller",
+        run: |cx| Box::pin(namespace::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:generic-garbage-collector",
+        run: |cx| Box::pin(garbage_collector::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:endpoint-controller",
+        run: |cx| Box::pin(endpoints::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:endpointslice-controller",
+        run: |cx| Box::pin(endpoint_slice::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:pod-garbage-collector",
+        run: |cx| Box::pin(pod_gc::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:clusterrole-aggregation-controller",
+        run: |cx| Box::pin(cluster_role_aggregation::run(cx)),
+    },
+    // The reference runs this one under the controller manager's own name, too.
+    Controller { user: "system:kube-controller-manager", run: |cx| Box::pin(legacy_token::run(cx)) },
+];
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("watch ended: {0}")]
+    Watch(#[from] kube::runtime::watcher::Error),
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+impl Error {
+    /// Whether the API answered with this code.
+    fn is_code(&self, code: u16) -> bool {
+        matches!(self, Error::Api(e) if api_code(e) == Some(code))
+    }
+}
+
+fn api_code(e: &kube::Error) -> Option<u16> {
+    match e {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// `Ok(None)` where the API says 404.
+fn found<T>(r: Result<T, kube::Error>) -> Result<Option<T>, Error> {
+    match r {
+        Ok(v) => Ok(Some(v)),
+        Err(e) if api_code(&e) == Some(404) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A controller that ends starts again after this: long enough not to spin, short enough not to be noticed.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+
+/// The running controllers; dropping it stops them.
+#[derive(Debug)]
+pub struct Running(JoinSet<()>);
+
+impl Running {
+    pub async fn stop(mut self) {
+        self.0.shutdown().await;
+    }
+}
+
+/// Start every controller with a client of its own.
+pub fn start(client_for: impl Fn(&'static str) -> Client, clock: &Clock, config: Config) -> Running {
+    let config = Arc::new(config);
+    let mut tasks = JoinSet::new();
+    for controller in CONTROLLERS {
+        let cx =
+            Context { client: client_for(controller.user), clock: clock.clone(), config: config.clone() };
+        tasks.spawn(async move {
+            loop {
+                if let Err(error) = (controller.run)(cx.clone()).await {
+                    tracing::warn!(controller = controller.user, %error, "controller ended, starting again");
+                }
+                cx.clock.sleep(RESTART_DELAY).await;
+            }
+        });
+    }
+    Running(tasks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_controller_has_an_identity_of_its_own() {
+        let mut names: Vec<_> = CONTROLLERS.iter().map(|c| c.user).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CONTROLLERS.len());
+    }
+}

@@ -1,0 +1,278 @@
+//! Garbage collection: objects whose owners are gone, foreground deletion, orphaning.
+//!
+//! One metadata watch for every kind that discovery lists feeds the [`graph`]; what the graph plans is done through the
+//! API with preconditions, so that a picture that is out of date can only lose a race, never delete the wrong object.
+
+mod graph;
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, SelectAll, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::core::PartialObjectMeta;
+use kube::discovery::{ApiResource, Discovery, Scope, verbs};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use crate::{Context, Error, found};
+use graph::{FOREGROUND, Graph, Node, ORPHAN, Step};
+
+/// How often discovery is asked for kinds that have come or gone (the reference: 30 s).
+const DISCOVERY_PERIOD: Duration = Duration::from_secs(30);
+/// Before a failed step is planned anew.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+type Meta = PartialObjectMeta<DynamicObject>;
+
+#[derive(Debug, Clone)]
+struct Watched {
+    resource: ApiResource,
+    namespaced: bool,
+    /// Uids seen since the current list began.
+    seen: HashSet<String>,
+}
+
+struct Collector {
+    cx: Context,
+    graph: Graph,
+    kinds: Vec<Watched>,
+    queue: VecDeque<String>,
+    queued: HashSet<String>,
+    /// Kinds whose first list is not complete: until all are in, "unknown owner" may only mean "not read yet".
+    pending_lists: HashSet<usize>,
+}
+
+pub(crate) async fn run(cx: Context) -> Result<(), Error> {
+    let mut collector = Collector {
+        kinds: Vec::new(),
+        graph: Graph::default(),
+        queue: VecDeque::new(),
+        queued: HashSet::new(),
+        pending_lists: HashSet::new(),
+        cx,
+    };
+    let mut events = SelectAll::new();
+    let mut retries = FuturesUnordered::new();
+    collector.discover(&mut events).await?;
+    let clock = collector.cx.clock.clone();
+    let mut rediscover = Box::pin(clock.sleep(DISCOVERY_PERIOD));
+    loop {
+        if collector.pending_lists.is_empty()
+            && let Some(uid) = collector.next()
+            && let Err(error) = collector.act(&uid).await
+        {
+            tracing::debug!(%uid, %error, "garbage collection step failed, planning it anew");
+            let clock = clock.clone();
+            retries.push(async move {
+                clock.sleep(RETRY_DELAY).await;
+                uid
+            });
+        }
+        let idle = collector.queue.is_empty() || !collector.pending_lists.is_empty();
+        tokio::select! {
+            biased;
+            Some((kind, event)) = events.next() => collector.observe(kind, event),
+            Some(uid) = retries.next() => collector.enqueue(uid),
+            () = &mut rediscover => {
+                collector.discover(&mut events).await?;
+                rediscover = Box::pin(clock.sleep(DISCOVERY_PERIOD));
+            }
+            () = std::future::ready(()), if !idle => {}
+        }
+    }
+}
+
+type Events = SelectAll<futures::stream::BoxStream<'static, (usize, Event<Meta>)>>;
+
+impl Collector {
+    /// Begin to watch the kinds that are new since the last look.
+    async fn discover(&mut self, events: &mut Events) -> Result<(), Error> {
+        let discovery = Discovery::new(self.cx.client.clone()).run_aggregated().await?;
+        for group in discovery.groups() {
+            for (resource, capabilities) in group.recommended_resources() {
+                let known = self.kinds.iter().any(|k| k.resource == resource);
+                let collects = [verbs::DELETE, verbs::LIST, verbs::WATCH, verbs::PATCH];
+                if known
+                    || is_excluded(&resource)
+                    || !collects.iter().all(|v| capabilities.supports_operation(v))
+                {
+                    continue;
+                }
+                let at = self.kinds.len();
+                let api: Api<Meta> = Api::all_with(self.cx.client.clone(), &resource);
+                let stream = watcher(api, watcher::Config::default()).default_backoff();
+                events.push(stream.filter_map(move |e| async move { e.ok().map(|e| (at, e)) }).boxed());
+                let namespaced = capabilities.scope == Scope::Namespaced;
+                self.kinds.push(Watched { resource, namespaced, seen: HashSet::new() });
+                self.pending_lists.insert(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, kind: usize, event: Event<Meta>) {
+        match event {
+            Event::Init => self.kinds[kind].seen.clear(),
+            Event::InitApply(object) => {
+                self.kinds[kind].seen.insert(object.uid().unwrap_or_default());
+                self.insert(kind, &object);
+            }
+            Event::Apply(object) => self.insert(kind, &object),
+            Event::InitDone => {
+                let seen = std::mem::take(&mut self.kinds[kind].seen);
+                for uid in self.graph.unseen(kind, &seen) {
+                    self.remove(&uid);
+                }
+                self.pending_lists.remove(&kind);
+            }
+            Event::Delete(object) => self.remove(&object.uid().unwrap_or_default()),
+        }
+    }
+
+    fn insert(&mut self, kind: usize, object: &Meta) {
+        let touched = self.graph.insert(Node {
+            uid: object.uid().unwrap_or_default(),
+            resource: kind,
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            owners: object.owner_references().to_vec(),
+            deleting: object.meta().deletion_timestamp.is_some(),
+            finalizers: object.finalizers().to_vec(),
+        });
+        touched.into_iter().for_each(|uid| self.enqueue(uid));
+    }
+
+    fn remove(&mut self, uid: &str) {
+        self.graph.remove(uid).into_iter().for_each(|uid| self.enqueue(uid));
+    }
+
+    fn enqueue(&mut self, uid: String) {
+        if self.queued.insert(uid.clone()) {
+            self.queue.push_back(uid);
+        }
+    }
+
+    fn next(&mut self) -> Option<String> {
+        let uid = self.queue.pop_front()?;
+        self.queued.remove(&uid);
+        Some(uid)
+    }
+
+    async fn act(&mut self, uid: &str) -> Result<(), Error> {
+        match self.graph.plan(uid) {
+            Step::Nothing => Ok(()),
+            Step::Verify(owners) => self.verify(uid, &owners).await,
+            Step::Delete => self.delete(uid).await,
+            Step::DropOwners(owners) => self.drop_owners(uid, &owners).await,
+            Step::DeleteDependents(dependents) => {
+                for dependent in dependents {
+                    self.delete(&dependent).await?;
+                }
+                Ok(())
+            }
+            Step::Orphan(dependents) => {
+                for dependent in dependents {
+                    self.drop_owners(&dependent, &[uid.to_owned()]).await?;
+                }
+                self.remove_finalizer(uid, ORPHAN).await
+            }
+            Step::RemoveFinalizer(finalizer) => self.remove_finalizer(uid, finalizer).await,
+        }
+    }
+
+    fn api(&self, node: &Node) -> Api<Meta> {
+        let kind = &self.kinds[node.resource];
+        self.api_of(kind, &node.namespace)
+    }
+
+    fn api_of(&self, kind: &Watched, namespace: &str) -> Api<Meta> {
+        let client = self.cx.client.clone();
+        if kind.namespaced {
+            Api::namespaced_with(client, namespace, &kind.resource)
+        } else {
+            Api::all_with(client, &kind.resource)
+        }
+    }
+
+    /// Ask the API for owners that no watch has shown. An owner of a kind that nobody serves is left alone: the kind
+    /// may come back, and deleting is for ever.
+    async fn verify(&mut self, uid: &str, owners: &[OwnerReference]) -> Result<(), Error> {
+        let Some(node) = self.graph.get(uid).cloned() else { return Ok(()) };
+        for owner in owners {
+            let kind = self
+                .kinds
+                .iter()
+                .find(|k| k.resource.kind == owner.kind && same_group(&k.resource, &owner.api_version));
+            let Some(kind) = kind else { continue };
+            let live = found(self.api_of(kind, &node.namespace).get(&owner.name).await)?;
+            if live.is_none_or(|o| o.uid().as_deref() != Some(owner.uid.as_str())) {
+                self.graph.mark_absent(&owner.uid);
+                self.enqueue(uid.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, uid: &str) -> Result<(), Error> {
+        let Some(node) = self.graph.get(uid) else { return Ok(()) };
+        let params = if node.finalizers.iter().any(|f| f == FOREGROUND) {
+            DeleteParams::foreground()
+        } else {
+            DeleteParams::background()
+        };
+        let same = Preconditions { uid: Some(node.uid.clone()), resource_version: None };
+        let objects: Api<DynamicObject> = self.objects(node);
+        found(objects.delete(&node.name, &params.preconditions(same)).await).map(drop)
+    }
+
+    fn objects(&self, node: &Node) -> Api<DynamicObject> {
+        let kind = &self.kinds[node.resource];
+        let client = self.cx.client.clone();
+        if kind.namespaced {
+            Api::namespaced_with(client, &node.namespace, &kind.resource)
+        } else {
+            Api::all_with(client, &kind.resource)
+        }
+    }
+
+    async fn drop_owners(&self, uid: &str, gone: &[String]) -> Result<(), Error> {
+        let Some(node) = self.graph.get(uid) else { return Ok(()) };
+        let Some(live) = found(self.api(node).get(&node.name).await)? else { return Ok(()) };
+        let kept: Vec<_> = live.owner_references().iter().filter(|o| !gone.contains(&o.uid)).collect();
+        let patch = json!({"metadata": {
+            "uid": node.uid, "resourceVersion": live.resource_version(), "ownerReferences": kept,
+        }});
+        self.patch(node, patch).await
+    }
+
+    async fn remove_finalizer(&self, uid: &str, finalizer: &str) -> Result<(), Error> {
+        let Some(node) = self.graph.get(uid) else { return Ok(()) };
+        let Some(live) = found(self.api(node).get(&node.name).await)? else { return Ok(()) };
+        let kept: Vec<_> = live.finalizers().iter().filter(|f| *f != finalizer).collect();
+        if kept.len() == live.finalizers().len() {
+            return Ok(());
+        }
+        let patch = json!({"metadata": {
+            "uid": node.uid, "resourceVersion": live.resource_version(), "finalizers": kept,
+        }});
+        self.patch(node, patch).await
+    }
+
+    async fn patch(&self, node: &Node, patch: serde_json::Value) -> Result<(), Error> {
+        let params = PatchParams::default();
+        found(self.objects(node).patch(&node.name, &params, &Patch::Merge(&patch)).await).map(drop)
+    }
+}
+
+fn same_group(resource: &ApiResource, api_version: &str) -> bool {
+    api_version.split_once('/').map_or("", |(group, _)| group) == resource.group
+}
+
+/// Events are never owners nor owned, and there are many of them: the reference ignores them, too.
+fn is_excluded(resource: &ApiResource) -> bool {
+    resource.plural == "events"
+}
