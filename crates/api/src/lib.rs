@@ -6,13 +6,16 @@
 #![forbid(unsafe_code)]
 
 pub mod catalog;
+pub mod codec;
 pub mod field;
 pub mod kinds;
 pub mod names;
 pub mod object;
+pub mod patch;
 pub mod path;
 pub mod print;
 pub mod rules;
+pub mod selector;
 pub mod status;
 pub mod user;
 

@@ -1,0 +1,428 @@
+//! JSON in: strict about doubled keys, bounded in depth, and with the syntax errors of Go's `encoding/json`.
+
+use serde_json::{Map, Number, Value};
+
+/// How deep lists and objects may nest. Go's own bound is 10,000; but values are walked, cloned and dropped by recursion
+/// on 2 MiB stacks here, and the deepest thing that people send (a schema inside a CustomResourceDefinition) stays below 100.
+pub const MAX_DEPTH: usize = 1_000;
+
+/// How many doubled keys are named before the rest goes unsaid: the reference's own bound.
+const MAX_DUPLICATES: usize = 100;
+
+/// Why a text is not JSON, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SyntaxError(String);
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    pub value: Value,
+    /// The paths of keys that came twice (`data.a`, `spec.containers[0].name`); the last value won.
+    pub duplicates: Vec<String>,
+}
+
+impl Parsed {
+    /// The doubled keys in the words of a strict decoding error.
+    pub fn strict_errors(&self) -> impl Iterator<Item = String> {
+        self.duplicates.iter().map(|path| format!("duplicate field {}", crate::field::go_quote(path)))
+    }
+}
+
+/// Reads exactly one JSON value.
+pub fn parse(bytes: &[u8]) -> Result<Parsed, SyntaxError> {
+    let mut p = Parser { bytes, at: 0, open: Vec::new(), duplicates: Vec::new() };
+    let value = p.document()?;
+    Ok(Parsed { value, duplicates: p.duplicates })
+}
+
+/// A list or object whose end has not been read yet.
+enum Open {
+    Array(Vec<Value>),
+    Object { map: Map<String, Value>, key: String },
+}
+
+struct Parser<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Kept here and not on the stack, so that depth costs heap only.
+    open: Vec<Open>,
+    duplicates: Vec<String>,
+}
+
+impl Parser<'_> {
+    fn document(&mut self) -> Result<Value, SyntaxError> {
+        loop {
+            let Some(value) = self.begin_value()? else { continue };
+            if let Some(done) = self.end_value(value)? {
+                self.skip_space();
+                return match self.bytes.get(self.at) {
+                    None => Ok(done),
+                    Some(&c) => Err(invalid(c, "after top-level value")),
+                };
+            }
+        }
+    }
+
+    /// A whole scalar or empty container; `None` where a container was opened.
+    fn begin_value(&mut self) -> Result<Option<Value>, SyntaxError> {
+        let c = self.next_token()?;
+        Ok(Some(match c {
+            b'{' => {
+                self.check_depth()?;
+                if self.peek_token()? != b'}' {
+                    let key = self.key()?;
+                    self.open.push(Open::Object { map: Map::new(), key });
+                    return Ok(None);
+                }
+                self.at += 1;
+                Value::Object(Map::new())
+            }
+            b'[' => {
+                self.check_depth()?;
+                if self.peek_token()? != b']' {
+                    self.open.push(Open::Array(Vec::new()));
+                    return Ok(None);
+                }
+                self.at += 1;
+                Value::Array(Vec::new())
+            }
+            b'"' => Value::String(self.string()?),
+            b'-' | b'0'..=b'9' => self.number()?,
+            b't' => self.literal("true", Value::Bool(true))?,
+            b'f' => self.literal("false", Value::Bool(false))?,
+            b'n' => self.literal("null", Value::Null)?,
+            c => return Err(invalid(c, "looking for beginning of value")),
+        }))
+    }
+
+    /// Puts a finished value into its container and closes what ends after it. The document, when nothing is open.
+    fn end_value(&mut self, mut value: Value) -> Result<Option<Value>, SyntaxError> {
+        loop {
+            match self.open.last_mut() {
+                None => return Ok(Some(value)),
+                Some(Open::Array(items)) => {
+                    items.push(value);
+                    match self.next_token()? {
+                        b',' => return Ok(None),
+                        b']' => {}
+                        c => return Err(invalid(c, "after array element")),
+                    }
+                }
+                Some(Open::Object { map, key }) => {
+                    map.insert(std::mem::take(key), value);
+                    match self.next_token()? {
+                        b',' => {
+                            let next = self.key()?;
+                            if let Some(Open::Object { key, .. }) = self.open.last_mut() {
+                                *key = next;
+                            }
+                            return Ok(None);
+                        }
+                        b'}' => {}
+                        c => return Err(invalid(c, "after object key:value pair")),
+                    }
+                }
+            }
+            value = match self.open.pop() {
+                Some(Open::Array(items)) => Value::Array(items),
+                Some(Open::Object { map, .. }) => Value::Object(map),
+                None => Value::Null,
+            };
+        }
+    }
+
+    /// A key and its colon.
+    fn key(&mut self) -> Result<String, SyntaxError> {
+        match self.next_token()? {
+            b'"' => {}
+            c => return Err(invalid(c, "looking for beginning of object key string")),
+        }
+        let key = self.string()?;
+        match self.next_token()? {
+            b':' => {}
+            c => return Err(invalid(c, "after object key")),
+        }
+        if let Some(Open::Object { map, .. }) = self.open.last()
+            && map.contains_key(&key)
+        {
+            let path = self.path_of(&key);
+            if self.duplicates.len() < MAX_DUPLICATES && !self.duplicates.contains(&path) {
+                self.duplicates.push(path);
+            }
+        }
+        Ok(key)
+    }
+
+    fn check_depth(&self) -> Result<(), SyntaxError> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(SyntaxError("exceeded max depth".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let mut path = String::new();
+        let (_, outer) = self.open.split_last().unwrap_or((&Open::Array(Vec::new()), &[]));
+        for open in outer {
+            match open {
+                Open::Array(items) => path.push_str(&format!("[{}]", items.len())),
+                Open::Object { key, .. } => push_key(&mut path, key),
+            }
+        }
+        push_key(&mut path, key);
+        path
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn peek_token(&mut self) -> Result<u8, SyntaxError> {
+        self.skip_space();
+        self.bytes.get(self.at).copied().ok_or_else(unexpected_end)
+    }
+
+    fn next_token(&mut self) -> Result<u8, SyntaxError> {
+        let c = self.peek_token()?;
+        self.at += 1;
+        Ok(c)
+    }
+
+    fn next_byte(&mut self) -> Result<u8, SyntaxError> {
+        let c = self.bytes.get(self.at).copied().ok_or_else(unexpected_end)?;
+        self.at += 1;
+        Ok(c)
+    }
+
+    /// The rest of `word`, whose first letter has been read.
+    fn literal(&mut self, word: &str, value: Value) -> Result<Value, SyntaxError> {
+        for expected in word.bytes().skip(1) {
+            let c = self.next_byte()?;
+            if c != expected {
+                let context = format!("in literal {word} (expecting {})", quote_char(expected));
+                return Err(invalid(c, &context));
+            }
+        }
+        Ok(value)
+    }
+
+    fn digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn digit(&mut self, context: &str) -> Result<u8, SyntaxError> {
+        match self.next_byte()? {
+            c @ b'0'..=b'9' => Ok(c),
+            c => Err(invalid(c, context)),
+        }
+    }
+
+    /// A number, whose first byte has been read.
+    fn number(&mut self) -> Result<Value, SyntaxError> {
+        let start = self.at - 1;
+        let mut first = self.bytes[start];
+        if first == b'-' {
+            first = self.digit("in numeric literal")?;
+        }
+        if first != b'0' {
+            self.digits();
+        }
+        let mut whole = true;
+        if self.bytes.get(self.at) == Some(&b'.') {
+            whole = false;
+            self.at += 1;
+            self.digit("after decimal point in numeric literal")?;
+            self.digits();
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            whole = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.digit("in exponent of numeric literal")?;
+            self.digits();
+        }
+        let text = String::from_utf8_lossy(&self.bytes[start..self.at]);
+        if whole && let Ok(n) = text.parse::<i64>() {
+            return Ok(Value::Number(n.into()));
+        }
+        text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number).ok_or_else(|| {
+            SyntaxError(format!("json: cannot unmarshal number {text} into Go value of type float64"))
+        })
+    }
+
+    /// A string, whose opening quote has been read.
+    fn string(&mut self) -> Result<String, SyntaxError> {
+        let start = self.at;
+        while let Some(&c) = self.bytes.get(self.at) {
+            match c {
+                b'"' => {
+                    let text = lossy(&self.bytes[start..self.at]);
+                    self.at += 1;
+                    return Ok(text);
+                }
+                b'\\' => return self.escaped_string(start),
+                0..=0x1f => return Err(invalid(c, "in string literal")),
+                _ => self.at += 1,
+            }
+        }
+        Err(unexpected_end())
+    }
+
+    fn escaped_string(&mut self, start: usize) -> Result<String, SyntaxError> {
+        let mut out = self.bytes[start..self.at].to_vec();
+        loop {
+            match self.next_byte()? {
+                b'"' => return Ok(lossy(&out)),
+                b'\\' => {
+                    let c = self.escape()?;
+                    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                c @ 0..=0x1f => return Err(invalid(c, "in string literal")),
+                c => out.push(c),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, SyntaxError> {
+        Ok(match self.next_byte()? {
+            c @ (b'"' | b'\\' | b'/') => char::from(c),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => self.unicode_escape()?,
+            c => return Err(invalid(c, "in string escape code")),
+        })
+    }
+
+    /// Half a surrogate pair becomes U+FFFD, as in Go.
+    fn unicode_escape(&mut self) -> Result<char, SyntaxError> {
+        let high = self.hex4()?;
+        if (0xd800..0xdc00).contains(&high) && self.bytes[self.at..].starts_with(b"\\u") {
+            let rewind = self.at;
+            self.at += 2;
+            let low = self.hex4()?;
+            if (0xdc00..0xe000).contains(&low) {
+                let c = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                return Ok(char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            self.at = rewind;
+        }
+        Ok(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER))
+    }
+
+    fn hex4(&mut self) -> Result<u32, SyntaxError> {
+        let mut n = 0;
+        for _ in 0..4 {
+            let c = self.next_byte()?;
+            let digit = char::from(c)
+                .to_digit(16)
+                .ok_or_else(|| invalid(c, "in \\u hexadecimal character escape"))?;
+            n = n * 16 + digit;
+        }
+        Ok(n)
+    }
+}
+
+fn push_key(path: &mut String, key: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(key);
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn unexpected_end() -> SyntaxError {
+    SyntaxError("unexpected end of JSON input".to_owned())
+}
+
+fn invalid(c: u8, context: &str) -> SyntaxError {
+    SyntaxError(format!("invalid character {} {context}", quote_char(c)))
+}
+
+/// A byte as Go's scanner quotes it.
+fn quote_char(c: u8) -> String {
+    match c {
+        b'\'' => r"'\''".to_owned(),
+        b'"' => "'\"'".to_owned(),
+        c => {
+            let quoted = crate::field::go_quote(&char::from(c).to_string());
+            format!("'{}'", &quoted[1..quoted.len() - 1])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn words(text: &str) -> String {
+        parse(text.as_bytes()).map_or_else(|e| e.to_string(), |p| format!("{} {:?}", p.value, p.duplicates))
+    }
+
+    #[test]
+    fn reads_what_go_reads() {
+        let text = r#" {"a":[1,-2,3.5,1e2,true,false,null,"x\u00e9\n\ud83d\ude00\ud800"],"b":{},"c":[]} "#;
+        let want = json!({"a": [1, -2, 3.5, 100.0, true, false, null, "xé\n😀\u{fffd}"], "b": {}, "c": []});
+        assert_eq!(parse(text.as_bytes()).unwrap().value, want);
+        assert_eq!(parse(b"9223372036854775808").unwrap().value, json!(9223372036854775808.0));
+        assert_eq!(parse(b"\"\xff\"").unwrap().value, json!("\u{fffd}"));
+    }
+
+    #[test]
+    fn says_what_go_says_about_broken_text() {
+        for (text, want) in [
+            ("", "unexpected end of JSON input"),
+            ("{\"apiVersion\": ", "unexpected end of JSON input"),
+            ("{", "unexpected end of JSON input"),
+            ("\"abc", "unexpected end of JSON input"),
+            ("x", "invalid character 'x' looking for beginning of value"),
+            ("{a", "invalid character 'a' looking for beginning of object key string"),
+            ("{\"a\":1,}", "invalid character '}' looking for beginning of object key string"),
+            ("{\"a\" 1}", "invalid character '1' after object key"),
+            ("{\"a\":1 2}", "invalid character '2' after object key:value pair"),
+            ("[1 2]", "invalid character '2' after array element"),
+            ("1 2", "invalid character '2' after top-level value"),
+            ("01", "invalid character '1' after top-level value"),
+            ("tru!", "invalid character '!' in literal true (expecting 'e')"),
+            ("-x", "invalid character 'x' in numeric literal"),
+            ("1.x", "invalid character 'x' after decimal point in numeric literal"),
+            ("1ex", "invalid character 'x' in exponent of numeric literal"),
+            ("\"a\nb\"", "invalid character '\\n' in string literal"),
+            ("\"\\q\"", "invalid character 'q' in string escape code"),
+            ("\"\\u00g0\"", "invalid character 'g' in \\u hexadecimal character escape"),
+            ("'", "invalid character '\\'' looking for beginning of value"),
+        ] {
+            assert_eq!(words(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_doubled_keys_and_keeps_the_last() {
+        let p =
+            parse(br#"{"data":{"a":"1","a":"2","a":"3"},"l":[{"x":1},{"x":1,"x":2}],"data2":1}"#).unwrap();
+        assert_eq!(p.value["data"]["a"], "3");
+        assert_eq!(p.duplicates, ["data.a", "l[1].x"]);
+        assert_eq!(p.strict_errors().next().unwrap(), "duplicate field \"data.a\"");
+    }
+
+    #[test]
+    fn refuses_a_bomb_without_using_stack() {
+        assert_eq!(words(&"[".repeat(1_000_000)), "exceeded max depth");
+        assert_eq!(words(&"{\"a\":".repeat(1_000_000)), "exceeded max depth");
+        let deep = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+        assert!(parse(deep.as_bytes()).is_ok());
+    }
+}

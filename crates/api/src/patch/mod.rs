@@ -1,0 +1,60 @@
+//! Changing an object by a document: JSON patch, merge patch, strategic merge patch, apply.
+
+pub mod json;
+pub mod merge;
+
+use crate::Status;
+use crate::status::Details;
+
+/// Why a patch was not applied.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PatchError {
+    /// The document is no patch of its type.
+    #[error("error decoding patch: {0}")]
+    Decode(String),
+    #[error("The allowed maximum operations in a JSON patch is {limit}, got {got}")]
+    TooManyOperations { limit: usize, got: usize },
+    /// A JSON patch does not fit the object. The reference says why to nobody.
+    #[error("{0}")]
+    DoesNotApply(String),
+    /// A strategic patch contradicts the schema or itself.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<PatchError> for Status {
+    fn from(e: PatchError) -> Status {
+        match e {
+            PatchError::Decode(_) => Status::bad_request(e.to_string()),
+            PatchError::TooManyOperations { .. } => {
+                Status::new(413, "RequestEntityTooLarge", format!("Request entity is too large: {e}"))
+            }
+            PatchError::DoesNotApply(_) => {
+                let words = "the server rejected our request due to an error in our request";
+                Status::new(422, "Invalid", words).with_details(Details::default())
+            }
+            // A plain Go error: code 500 and no reason.
+            PatchError::Internal(why) => Status::new(500, "", why),
+        }
+    }
+}
+
+/// A parsed patch document and what a strict decoding has against it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded<T> {
+    pub patch: T,
+    /// `duplicate field "data.a"`, `json patch unknown field "[0].frob"`.
+    pub strict_errors: Vec<String>,
+}
+
+/// What Go calls the type of a JSON value in an unmarshal error.
+fn go_type(v: &serde_json::Value) -> &'static str {
+    match v {
+        serde_json::Value::Null => "null",
+        serde_json::Value::Bool(_) => "bool",
+        serde_json::Value::Number(_) => "number",
+        serde_json::Value::String(_) => "string",
+        serde_json::Value::Array(_) => "array",
+        serde_json::Value::Object(_) => "object",
+    }
+}
