@@ -112,6 +112,9 @@ impl Store {
 
     /// Wait until the present is at least `revision`.
     pub async fn wait_for(&self, revision: u64, timeout: Duration) -> Result<(), Error> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
         let mut revisions = self.0.shared.revisions.subscribe();
         let reached = revisions.wait_for(|present| *present >= revision);
         match self.0.shared.clock.timeout(timeout, reached).await {

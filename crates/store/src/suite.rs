@@ -1,1 +1,126 @@
-//! The acceptance tests every log must pass.
+//! The acceptance tests every log must pass: what kube-apiserver expects of its storage, and etcd's watch guarantees.
+
+mod disk;
+mod lists;
+mod model;
+mod transactions;
+mod watches;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_clock::Clock;
+
+use crate::{Committed, Draft, Error, Event, Expect, Meta, MetaOf, Snapshot, Store, Txn, Watch};
+
+/// A store under test, with what it stands on.
+pub(crate) struct Sut {
+    store: Store,
+    clock: Clock,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Sut {
+    async fn memory() -> Sut {
+        let clock = Clock::stepped(Default::default());
+        Sut { store: Store::memory_with(meta_of(), clock.clone()), clock, _dir: None }
+    }
+
+    async fn embedded() -> Sut {
+        let clock = Clock::stepped(Default::default());
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_with(dir.path().join("data"), meta_of(), clock.clone()).await.unwrap();
+        Sut { store, clock, _dir: Some(dir) }
+    }
+
+    async fn create(&self, key: &str, value: &str) -> u64 {
+        self.store.commit(Txn::create(key, draft(value))).await.unwrap().revision
+    }
+
+    async fn update(&self, key: &str, revision: u64, value: &str) -> Result<Committed, Error> {
+        self.store.commit(Txn::update(key, revision, draft(value))).await
+    }
+
+    async fn put(&self, key: &str, value: &str) -> u64 {
+        self.store.commit(Txn::put(key, Expect::Any, draft(value))).await.unwrap().revision
+    }
+
+    async fn delete(&self, key: &str) -> u64 {
+        self.store.commit(Txn::delete(key, Expect::Any)).await.unwrap().revision
+    }
+
+    fn watch(&self, prefix: &str, revision: u64) -> Watch {
+        self.store.watch(prefix, revision).unwrap()
+    }
+
+    /// Let everything but the last write grow too old.
+    async fn age(&self) {
+        self.clock.advance(crate::HISTORY_AGE + Duration::from_secs(1));
+        self.put("/registry/clock/tick", &format!("{:?}", self.clock.elapsed())).await;
+    }
+}
+
+/// The label is the value, so that tests see whether meta follows.
+fn meta_of() -> MetaOf {
+    Arc::new(|_, json| meta(&value_of(json)))
+}
+
+fn meta(value: &str) -> Meta {
+    Meta { uid: format!("uid of {value}"), labels: vec![("v".into(), value.into())], ..Meta::default() }
+}
+
+fn draft(value: &str) -> Draft {
+    Draft {
+        head: br#"{"rv":""#.to_vec(),
+        tail: format!(r#"","v":"{value}"}}"#).into_bytes(),
+        meta: Arc::new(meta(value)),
+    }
+}
+
+fn json(revision: u64, value: &str) -> String {
+    format!(r#"{{"rv":"{revision}","v":"{value}"}}"#)
+}
+
+fn value_of(json: &[u8]) -> String {
+    let text = String::from_utf8(json.to_vec()).unwrap();
+    text.split('"').nth(7).unwrap_or_default().to_owned()
+}
+
+fn keys(snapshot: &Snapshot, prefix: &str) -> Vec<String> {
+    snapshot.range(prefix, None).map(|v| v.key.to_string()).collect()
+}
+
+/// `+key@revision` created, `~` changed, `-` deleted.
+fn say(event: &Event) -> String {
+    let sign = match (&event.prev, &event.now) {
+        (None, _) => '+',
+        (_, Some(_)) => '~',
+        (_, None) => '-',
+    };
+    format!("{sign}{}@{}", event.key, event.revision)
+}
+
+async fn told(watch: &mut Watch, events: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    while told.len() < events {
+        let event = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
+        told.push(say(&event.expect("an event arrives").unwrap()));
+    }
+    told
+}
+
+fn assert_silent(watch: &mut Watch) {
+    assert_eq!(watch.ready(10).unwrap().iter().map(|e| say(e)).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+macro_rules! on_every_log {
+    ($($test:ident)*) => {
+        mod memory {
+            $(#[tokio::test] async fn $test() { super::$test(crate::suite::Sut::memory().await).await })*
+        }
+        mod embedded {
+            $(#[tokio::test] async fn $test() { super::$test(crate::suite::Sut::embedded().await).await })*
+        }
+    };
+}
+use on_every_log;

@@ -43,7 +43,8 @@ impl Embedded {
         let path = dir.join(FILE);
         let at = |source| OpenError::Io { path: path.clone(), source };
         if !path.try_exists().map_err(at)? {
-            create(dir, &locked)?;
+            let db = create(dir, &locked)?;
+            return Ok((Embedded { db, _dir: locked }, FIRST_REVISION, Root::new()));
         }
         let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(at)?;
         check_header(&mut file, &path)?;
@@ -77,16 +78,16 @@ fn prepare(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Put an empty store in place, whole or not at all.
-fn create(dir: &Path, locked: &File) -> Result<(), OpenError> {
+fn create(dir: &Path, locked: &File) -> Result<Database, OpenError> {
     let path = dir.join(NEW_FILE);
-    let written = write_new(&path);
-    written
-        .and_then(|()| std::fs::rename(&path, dir.join(FILE)))
-        .and_then(|()| locked.sync_all())
-        .map_err(|source| OpenError::Io { path, source })
+    let at = |source| OpenError::Io { path: path.clone(), source };
+    let db = write_new(&path).map_err(at)?;
+    std::fs::rename(&path, dir.join(FILE)).map_err(at)?;
+    locked.sync_all().map_err(at)?;
+    Ok(db)
 }
 
-fn write_new(path: &PathBuf) -> io::Result<()> {
+fn write_new(path: &PathBuf) -> io::Result<Database> {
     use std::os::unix::fs::FileExt;
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -94,17 +95,17 @@ fn write_new(path: &PathBuf) -> io::Result<()> {
     header.resize(HEADER as usize, 0);
     file.write_all_at(&header, 0)?;
     let backing = Backing::new(file)?;
-    let initialize = || -> Result<(), redb::Error> {
+    let initialize = || -> Result<Database, redb::Error> {
         let db = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backing.clone())?;
         let txn = db.begin_write()?;
         txn.open_table(OBJECTS)?;
         txn.open_table(FACTS)?.insert(REVISION, FIRST_REVISION)?;
         txn.commit()?;
-        db.close()?;
-        Ok(())
+        Ok(db)
     };
-    initialize().map_err(io::Error::other)?;
-    backing.release()
+    let db = initialize().map_err(io::Error::other)?;
+    backing.release()?;
+    Ok(db)
 }
 
 /// Refuse what is not ours or newer than us before redb sees it.
