@@ -105,7 +105,6 @@ impl Error {
             ErrorType::Required
                 | ErrorType::Forbidden
                 | ErrorType::TooLong
-                | ErrorType::TooMany
                 | ErrorType::Internal
         );
         if shows_value {
@@ -167,16 +166,25 @@ impl Errors {
         self.push(ErrorType::Internal, path, String::new(), detail);
     }
 
-    /// `supported` is listed sorted, as the reference does.
+    pub fn too_many(&mut self, path: &Path, actual: usize, limit: usize) {
+        let detail = format!("must have at most {limit} items");
+        self.push(ErrorType::TooMany, path, actual.to_string(), detail);
+    }
+
+    /// `supported` is listed in the order given: the reference sorts some of its lists and not others.
     pub fn not_supported(&mut self, path: &Path, bad: &Value, supported: &[&str]) {
-        let mut names: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
-        names.sort();
+        let names: Vec<String> = supported.iter().map(|s| go_quote(s)).collect();
         self.push(
             ErrorType::NotSupported,
             path,
             go_value(bad),
             format!("supported values: {}", names.join(", ")),
         );
+    }
+
+    /// An invalid value that is shown in other words than its JSON (Go's own form of a type).
+    pub fn invalid_shown(&mut self, path: &Path, shown: impl Into<String>, detail: impl Into<String>) {
+        self.push(ErrorType::Invalid, path, shown.into(), detail);
     }
 }
 

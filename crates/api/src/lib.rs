@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod at;
 pub mod catalog;
 pub mod codec;
 pub mod field;
 pub mod kinds;
+pub mod meta;
 pub mod names;
 pub mod object;
 pub mod patch;

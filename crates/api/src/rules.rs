@@ -3,6 +3,8 @@
 //! Rules see the object as JSON after the schema engine has checked its types and dropped unknown fields, so they may
 //! read any field by its documented type. They never decode, store or authorise.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::field::Errors;
@@ -23,6 +25,37 @@ pub struct Cx {
     pub now: String,
     /// The user's name, for kinds that record who asked (CertificateSigningRequest).
     pub user: crate::User,
+}
+
+/// Where the scale subresource finds its numbers. Paths have dots between their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// The wanted number: `spec.replicas`.
+    pub replicas: Cow<'static, str>,
+    /// The number there is: `status.replicas`.
+    pub status_replicas: Cow<'static, str>,
+    pub selector: ScaleSelector,
+}
+
+/// In which form the object keeps the selector of what it scales.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScaleSelector {
+    /// A `LabelSelector` at this path.
+    Structured(Cow<'static, str>),
+    /// A plain map of labels at this path.
+    Labels(Cow<'static, str>),
+    /// Text at this path (custom resources).
+    Text(Cow<'static, str>),
+    None,
+}
+
+impl ScalePaths {
+    /// As all workloads of `apps` have it.
+    pub const WORKLOAD: ScalePaths = ScalePaths {
+        replicas: Cow::Borrowed("spec.replicas"),
+        status_replicas: Cow::Borrowed("status.replicas"),
+        selector: ScaleSelector::Structured(Cow::Borrowed("spec.selector")),
+    };
 }
 
 pub trait Rules: Send + Sync {
@@ -50,6 +83,16 @@ pub trait Rules: Send + Sync {
     /// `Err(why)` where the name is not allowed; the default is a DNS subdomain.
     fn check_name(&self, name: &str, prefix: bool) -> Vec<String> {
         crate::names::dns_subdomain(name, prefix)
+    }
+
+    /// Whether a finalizer without a domain must be one of the reference's own (not so for custom resources).
+    fn standard_finalizers(&self) -> bool {
+        true
+    }
+
+    /// Where `/scale` finds its numbers, for kinds that have it.
+    fn scale(&self) -> Option<ScalePaths> {
+        None
     }
 
     /// Whether `metadata.generation` counts changes of the spec.
