@@ -177,9 +177,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
             x.iter().all(|(k, v)| same(v, y.get(k).unwrap_or(&NOTHING)))
                 && y.iter().all(|(k, v)| x.contains_key(k) || is_blank(v))
         }
-        (Value::Array(x), Value::Array(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|(p, q)| same(p, q))
-        }
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(p, q)| same(p, q)),
         _ => is_blank(a) && is_blank(b),
     }
 }

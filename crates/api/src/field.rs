@@ -102,10 +102,7 @@ impl Error {
         let mut out = self.kind.words().to_owned();
         let shows_value = !matches!(
             self.kind,
-            ErrorType::Required
-                | ErrorType::Forbidden
-                | ErrorType::TooLong
-                | ErrorType::Internal
+            ErrorType::Required | ErrorType::Forbidden | ErrorType::TooLong | ErrorType::Internal
         );
         if shows_value {
             out.push_str(": ");

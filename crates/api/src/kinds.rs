@@ -3,6 +3,8 @@
 //! Routes, discovery, OpenAPI, RBAC names, storage keys, garbage collection, namespace deletion, tables and CLI names
 //! derive from [`KINDS`]. A custom resource becomes the same [`Kind`] at run time.
 
+pub mod core;
+
 use std::borrow::Cow;
 use std::mem;
 

@@ -90,14 +90,9 @@ fn validate_change(meta: &At<'_>, old: &At<'_>, errs: &mut Errors) {
     if generation.int() < old.get("generation").int() {
         errs.bad_int(&generation, "must not be decremented");
     }
-    for key in [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ] {
+    for key in
+        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
+    {
         errs.immutable(&meta.get(key), old.peek(key));
     }
     validate_rest(meta, errs);
@@ -174,10 +169,7 @@ fn finalizers(at: &At<'_>, errs: &mut Errors) {
     }
     let has = |wanted: &str| at.texts().any(|f| f == wanted);
     if has(FINALIZER_ORPHAN) && has(FINALIZER_FOREGROUND) {
-        errs.bad(
-            at,
-            format!("finalizer {FINALIZER_ORPHAN} and {FINALIZER_FOREGROUND} cannot be both set"),
-        );
+        errs.bad(at, format!("finalizer {FINALIZER_ORPHAN} and {FINALIZER_FOREGROUND} cannot be both set"));
     }
 }
 

@@ -95,6 +95,24 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     out
 }
 
+/// A DNS-1123 subdomain whose labels may have underscores, as search domains do.
+pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if value.len() > DNS_SUBDOMAIN_MAX {
+        out.push(too_long(DNS_SUBDOMAIN_MAX));
+    }
+    let label = |s: &str| {
+        let s = s.strip_prefix('_').unwrap_or(s);
+        shaped(s, lower_alnum, |b| lower_alnum(b) || b == b'-' || b == b'_')
+    };
+    if !value.split('.').all(label) {
+        let words = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character";
+        let regex = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+        out.push(pattern(words, &["example.com"], regex));
+    }
+    out
+}
+
 /// A DNS-1035 label: as a DNS-1123 label, but it starts with a letter.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut out = Vec::new();
@@ -250,7 +268,11 @@ pub fn port_number(n: i64) -> Vec<String> {
 }
 
 pub fn in_range(n: i64, min: i64, max: i64) -> Vec<String> {
-    if (min..=max).contains(&n) { Vec::new() } else { vec![format!("must be between {min} and {max}, inclusive")] }
+    if (min..=max).contains(&n) {
+        Vec::new()
+    } else {
+        vec![format!("must be between {min} and {max}, inclusive")]
+    }
 }
 
 /// An HTTP header's name.
@@ -317,8 +339,18 @@ mod tests {
         check(dns_subdomain("a.b-c", false), expect![""]);
         check(dns_subdomain("gen-", true), expect![""]);
         check(dns_label("a.b", false), expect!["must not contain dots"]);
-        check(dns_label("Bad.Name", false), expect!["a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"]);
-        check(dns_subdomain("Bad_Name", false), expect![[r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"]]);
+        check(
+            dns_label("Bad.Name", false),
+            expect![
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+            ],
+        );
+        check(
+            dns_subdomain("Bad_Name", false),
+            expect![[
+                r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+            ]],
+        );
         check(dns_subdomain(&"a".repeat(254), false), expect!["must be no more than 253 characters"]);
         check(path_segment("a/b%", false), expect!["may not contain '/'\nmay not contain '%'"]);
         check(path_segment("..", false), expect!["may not be '..'"]);
@@ -327,8 +359,18 @@ mod tests {
     #[test]
     fn labels_in_the_references_words() {
         check(qualified("example.com/MyName"), expect![""]);
-        check(qualified("a b"), expect!["name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"]);
-        check(label_value("not ok!"), expect!["a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"]);
+        check(
+            qualified("a b"),
+            expect![
+                "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+            ],
+        );
+        check(
+            label_value("not ok!"),
+            expect![
+                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+            ],
+        );
         check(label_value(""), expect![""]);
     }
 
@@ -336,9 +378,22 @@ mod tests {
     fn ports_keys_and_addresses() {
         check(port_name("http-1"), expect![""]);
         check(port_name("80"), expect!["must contain at least one letter (a-z)"]);
-        check(config_key("a/b"), expect!["a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"]);
-        check(env_var("1=2"), expect!["a valid environment variable name must consist only of printable ASCII characters other than '='"]);
-        check(cidr("10.0.0.0/33"), expect!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]);
+        check(
+            config_key("a/b"),
+            expect![
+                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+            ],
+        );
+        check(
+            env_var("1=2"),
+            expect![
+                "a valid environment variable name must consist only of printable ASCII characters other than '='"
+            ],
+        );
+        check(
+            cidr("10.0.0.0/33"),
+            expect!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"],
+        );
         check(cidr("10.0.0.0/8"), expect![""]);
         check(ip("1.2.3"), expect!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]);
     }

@@ -1,0 +1,270 @@
+//! Amounts of resources (quantities) as validation compares them, and the names that resources may have.
+
+use serde_json::Value;
+
+use crate::at::At;
+use crate::field::{Errors, Path};
+use crate::names;
+
+/// Billionths in one unit: the finest step of a quantity.
+const NANO: i128 = 1_000_000_000;
+
+/// The amount in billionths; nothing where it is no quantity, or larger than any that is in use.
+pub fn nano(v: &Value) -> Option<i128> {
+    match v {
+        Value::Number(n) => parse(&n.to_string()),
+        Value::String(s) => parse(s),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Option<i128> {
+    let digits_end = text
+        .char_indices()
+        .position(|(i, c)| !(c.is_ascii_digit() || c == '.' || (i == 0 && (c == '+' || c == '-'))))
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits_end);
+    let (numerator, denominator) = multiplier(suffix)?;
+    let negative = number.starts_with('-');
+    let number = number.trim_start_matches(['+', '-']);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut scaled: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let mut scale: i128 = 1;
+    for digit in fraction.bytes().take(9) {
+        scaled = scaled.checked_mul(10)?.checked_add(i128::from(digit.wrapping_sub(b'0')))?;
+        scale *= 10;
+    }
+    let value = scaled.checked_mul(NANO)?.checked_mul(numerator)? / scale / denominator;
+    Some(if negative { -value } else { value })
+}
+
+fn multiplier(suffix: &str) -> Option<(i128, i128)> {
+    let decimal = |power: u32| Some((10i128.checked_pow(power)?, 1));
+    match suffix {
+        "" => Some((1, 1)),
+        "n" => Some((1, 1_000_000_000)),
+        "u" => Some((1, 1_000_000)),
+        "m" => Some((1, 1_000)),
+        "k" => decimal(3),
+        "M" => decimal(6),
+        "G" => decimal(9),
+        "T" => decimal(12),
+        "P" => decimal(15),
+        "E" => decimal(18),
+        "Ki" => Some((1 << 10, 1)),
+        "Mi" => Some((1 << 20, 1)),
+        "Gi" => Some((1 << 30, 1)),
+        "Ti" => Some((1 << 40, 1)),
+        "Pi" => Some((1 << 50, 1)),
+        "Ei" => Some((1 << 60, 1)),
+        exponent => {
+            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            let size = 10i128.checked_pow(power.unsigned_abs())?;
+            Some(if power < 0 { (1, size) } else { (size, 1) })
+        }
+    }
+}
+
+/// The amount as an error shows it.
+fn shown(v: &Value) -> Value {
+    match v {
+        Value::Number(n) => Value::String(n.to_string()),
+        Value::Null => Value::from("0"),
+        other => other.clone(),
+    }
+}
+
+pub fn is_zero(v: &Value) -> bool {
+    nano(v).is_none_or(|n| n == 0)
+}
+
+/// The sum of two amounts, in billionths.
+pub fn plus(a: &Value, b: i128) -> i128 {
+    nano(a).unwrap_or(0).saturating_add(b)
+}
+
+pub fn nonnegative(at: &At<'_>, errs: &mut Errors) {
+    if nano(at.value).is_some_and(|n| n < 0) {
+        errs.invalid(&at.path, &shown(at.value), "must be greater than or equal to 0");
+    }
+}
+
+pub fn positive(at: &At<'_>, errs: &mut Errors) {
+    if nano(at.value).is_none_or(|n| n <= 0) {
+        errs.invalid(&at.path, &shown(at.value), "must be greater than zero");
+    }
+}
+
+/// The amount of the named resource: not negative, and whole where parts of it make no sense.
+pub fn of_resource(name: &str, at: &At<'_>, errs: &mut Errors) {
+    nonnegative(at, errs);
+    if is_integer(name) && nano(at.value).is_some_and(|n| n % NANO != 0) {
+        errs.invalid(&at.path, &shown(at.value), "must be an integer");
+    }
+}
+
+pub fn is_hugepages(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+/// Without a domain, or with one of the project's.
+pub fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// A resource that a device plugin or an operator names.
+pub fn is_extended(name: &str) -> bool {
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && names::qualified(&format!("requests.{name}")).is_empty()
+}
+
+fn is_integer(name: &str) -> bool {
+    const COUNTED: [&str; 9] = [
+        "pods",
+        "services",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services.nodeports",
+        "services.loadbalancers",
+    ];
+    COUNTED.contains(&name) || is_extended(name)
+}
+
+const CONTAINER_RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+const STANDARD_RESOURCES: [&str; 19] = [
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+    "storage",
+];
+
+/// A name that any list of resources may have.
+pub fn resource_name(name: &str, path: &Path, errs: &mut Errors) -> bool {
+    let said = names::qualified(name);
+    let good = said.is_empty();
+    for words in said {
+        errs.invalid(path, &Value::from(name), words);
+    }
+    if good && !name.contains('/') && !is_standard(name) {
+        errs.invalid(path, &Value::from(name), "must be a standard resource type or fully qualified");
+        return false;
+    }
+    good
+}
+
+fn is_standard(name: &str) -> bool {
+    STANDARD_RESOURCES.contains(&name)
+        || is_hugepages(name)
+        || name == "requests.storage"
+        || name.starts_with("requests.hugepages-")
+}
+
+fn container_resource_name(name: &str, path: &Path, errs: &mut Errors) {
+    resource_name(name, path, errs);
+    let words = if !name.contains('/') {
+        let good = CONTAINER_RESOURCES.contains(&name) || is_hugepages(name);
+        (!good).then_some("must be a standard resource for containers")
+    } else {
+        (!is_native(name) && !is_extended(name)).then_some("doesn't follow extended resource name standard")
+    };
+    if let Some(words) = words {
+        errs.invalid(path, &Value::from(name), words);
+    }
+}
+
+/// `{limits, requests, claims}` of a container or a Pod.
+pub fn requirements(at: &At<'_>, claims: &[&str], errs: &mut Errors) {
+    let (limits, requests) = (at.get("limits"), at.get("requests"));
+    for (name, limit) in limits.entries() {
+        container_resource_name(name, &limit.path, errs);
+        of_resource(name, &limit, errs);
+    }
+    for (name, request) in requests.entries() {
+        container_resource_name(name, &request.path, errs);
+        of_resource(name, &request, errs);
+        request_within_limit(name, &request, &limits, &requests, errs);
+    }
+    let names = || limits.entries().chain(requests.entries()).map(|(name, _)| name);
+    if names().any(is_hugepages) && !names().any(|n| n == "cpu" || n == "memory") {
+        errs.forbidden(&at.path, "HugePages require cpu or memory");
+    }
+    resource_claims(&at.get("claims"), claims, errs);
+}
+
+fn request_within_limit(name: &str, request: &At<'_>, limits: &At<'_>, requests: &At<'_>, errs: &mut Errors) {
+    let may_overcommit = is_native(name) && !is_hugepages(name);
+    let limit = limits.peek(name);
+    if limit.is_null() {
+        if !may_overcommit {
+            errs.required(&limits.path, "Limit must be set for non overcommitable resources");
+        }
+        return;
+    }
+    let (Some(wanted), Some(most)) = (nano(request.value), nano(limit)) else { return };
+    let limit = shown(limit);
+    let limit = limit.as_str().unwrap_or("");
+    if wanted != most && !may_overcommit {
+        let words = format!("must be equal to {name} limit of {limit}");
+        errs.invalid(&requests.path, &shown(request.value), words);
+    } else if wanted > most {
+        let words = format!("must be less than or equal to {name} limit of {limit}");
+        errs.invalid(&requests.path, &shown(request.value), words);
+    }
+}
+
+fn resource_claims(at: &At<'_>, known: &[&str], errs: &mut Errors) {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for claim in at.items() {
+        let (name, request) = (claim.peek_text("name"), claim.peek_text("request"));
+        if name.is_empty() {
+            errs.required(&claim.get("name").path, "");
+            continue;
+        }
+        if !known.contains(&name) {
+            errs.not_found(&claim.get("name").path, &Value::from(name));
+        }
+        if seen.contains(&(name, request)) {
+            errs.duplicate(&claim.path, claim.value);
+        }
+        seen.push((name, request));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::nano;
+
+    #[test]
+    fn amounts_compare_across_their_suffixes() {
+        assert_eq!(nano(&json!("1")), nano(&json!("1000m")));
+        assert_eq!(nano(&json!("1Ki")), nano(&json!(1024)));
+        assert_eq!(nano(&json!("1.5G")), nano(&json!("1500M")));
+        assert_eq!(nano(&json!("1e3")), nano(&json!("1k")));
+        assert_eq!(nano(&json!("-0.5")), Some(-500_000_000));
+        assert_eq!(nano(&json!("lots")), None);
+    }
+}
