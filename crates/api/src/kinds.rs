@@ -319,9 +319,9 @@ pub static KINDS: &[Kind] = kinds! {
         Namespaced "LimitRange" "limitranges" .short(texts!["limits"]);
         Cluster "Namespace" "namespaces" .short(texts!["ns"]) .verbs(NO_DELETECOLLECTION) .sub(&[Finalize, Status]);
         Cluster "Node" "nodes" .short(texts!["no"]) .sub(&[Proxy, Status]);
-        Namespaced "PersistentVolumeClaim" "persistentvolumeclaims" .short(texts!["pvc"]) .sub(&[Status]);
+        Namespaced "PersistentVolumeClaim" "persistentvolumeclaims" .short(texts!["pvc"]) .sub(&[Status]) .rules(&core::persistent_volume_claim::PersistentVolumeClaim);
         Cluster "PersistentVolume" "persistentvolumes" .short(texts!["pv"]) .sub(&[Status]);
-        Namespaced "Pod" "pods" .short(texts!["po"]) .all() .sub(&[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status]);
+        Namespaced "Pod" "pods" .short(texts!["po"]) .all() .sub(&[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status]) .rules(&core::pod::Pod);
         Namespaced "PodTemplate" "podtemplates";
         Namespaced "ReplicationController" "replicationcontrollers" .short(texts!["rc"]) .all() .sub(&[Scale, Status]);
         Namespaced "ResourceQuota" "resourcequotas" .short(texts!["quota"]) .sub(&[Status]);
