@@ -1,7 +1,15 @@
 //! Changing an object by a document: JSON patch, merge patch, strategic merge patch, apply.
 
+mod compare;
+pub mod facts;
+pub mod fieldset;
 pub mod json;
+pub mod managed;
 pub mod merge;
+#[cfg(test)]
+mod model;
+
+pub use facts::{Facts, ListType};
 
 use crate::Status;
 use crate::status::Details;

@@ -1,0 +1,308 @@
+//! Sets of field paths, as `metadata.managedFields` keeps them: compact sorted trees that borrow their names.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use crate::codec::encode;
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Element<'a> {
+    Field(Cow<'a, str>),
+    /// An item of an associative list: its keys as compact JSON, names sorted.
+    Key(Cow<'a, str>),
+    /// An item of a set: the scalar as JSON.
+    Value(Cow<'a, str>),
+    Index(i64),
+}
+
+impl<'a> Element<'a> {
+    pub fn field(name: &'a str) -> Element<'a> {
+        Element::Field(Cow::Borrowed(name))
+    }
+
+    fn parse(text: &'a str) -> Option<Element<'a>> {
+        let rest = text.get(2..)?;
+        Some(match text.get(..2)? {
+            "f:" => Element::Field(Cow::Borrowed(rest)),
+            "k:" => Element::Key(Cow::Borrowed(rest)),
+            "v:" => Element::Value(Cow::Borrowed(rest)),
+            "i:" => Element::Index(rest.parse().ok()?),
+            _ => return None,
+        })
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Element::Field(s) => format!("f:{s}"),
+            Element::Key(s) => format!("k:{s}"),
+            Element::Value(s) => format!("v:{s}"),
+            Element::Index(i) => format!("i:{i}"),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Element::Field(_) => 0,
+            Element::Key(_) => 1,
+            Element::Value(_) => 2,
+            Element::Index(_) => 3,
+        }
+    }
+}
+
+impl PartialOrd for Element<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Element<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Element::Field(a), Element::Field(b)) => a.cmp(b),
+            (Element::Key(a), Element::Key(b)) | (Element::Value(a), Element::Value(b)) => {
+                compare_json(a.as_bytes(), b.as_bytes())
+            }
+            (Element::Index(a), Element::Index(b)) => a.cmp(b),
+            (a, b) => a.rank().cmp(&b.rank()),
+        }
+    }
+}
+
+/// Orders canonical JSON texts as their values: numbers by size and before strings.
+fn compare_json(a: &[u8], b: &[u8]) -> Ordering {
+    let Some(differ) = a.iter().zip(b).position(|(a, b)| a != b) else { return a.len().cmp(&b.len()) };
+    let in_number = |c: u8| c.is_ascii_digit() || matches!(c, b'-' | b'.');
+    if !in_number(a[differ]) && !in_number(b[differ]) {
+        return a[differ].cmp(&b[differ]);
+    }
+    let start = a[..differ].iter().rposition(|c| !in_number(*c)).map_or(0, |i| i + 1);
+    let outside_string = start == 0 || matches!(a[start - 1], b':' | b',' | b'[' | b'{');
+    if !outside_string {
+        return a[differ].cmp(&b[differ]);
+    }
+    match (leading_number(&a[start..]), leading_number(&b[start..])) {
+        (Some(x), Some(y)) => x.total_cmp(&y),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => a[differ].cmp(&b[differ]),
+    }
+}
+
+fn leading_number(text: &[u8]) -> Option<f64> {
+    let end = text.iter().position(|c| matches!(c, b',' | b'}' | b']')).unwrap_or(text.len());
+    std::str::from_utf8(&text[..end]).ok()?.parse().ok()
+}
+
+/// A set of paths: whether this very path is in it, and what is below, sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Set<'a> {
+    pub member: bool,
+    pub children: Vec<(Element<'a>, Set<'a>)>,
+}
+
+impl<'a> Set<'a> {
+    pub fn leaf() -> Set<'a> {
+        Set { member: true, children: Vec::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.member && self.children.iter().all(|(_, s)| s.is_empty())
+    }
+
+    /// Adds a child while building; [`Set::sort`] must follow. Empty sets are left out.
+    pub fn push(&mut self, element: Element<'a>, child: Set<'a>) {
+        if child.member || !child.children.is_empty() {
+            self.children.push((element, child));
+        }
+    }
+
+    pub fn sort(&mut self) {
+        if !self.children.is_sorted_by(|a, b| a.0 <= b.0) {
+            self.children.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+    }
+
+    pub fn child(&self, element: &Element<'_>) -> Option<&Set<'a>> {
+        let at = self.children.binary_search_by(|(e, _)| e.cmp(element)).ok()?;
+        Some(&self.children[at].1)
+    }
+
+    /// Reads a `fieldsV1`; `None` where it is none.
+    pub fn parse(fields: &'a Value) -> Option<Set<'a>> {
+        let map = fields.as_object()?;
+        let mut set = Set::default();
+        set.children.reserve(map.len());
+        for (key, below) in map {
+            if key == "." {
+                set.member = true;
+                continue;
+            }
+            let mut child = Set::parse(below)?;
+            child.member |= child.children.is_empty();
+            set.children.push((Element::parse(key)?, child));
+        }
+        set.sort();
+        Some(set)
+    }
+
+    /// As `fieldsV1`.
+    pub fn encode(&self) -> Value {
+        let mut map = Map::with_capacity(self.children.len() + 1);
+        if self.member && !self.children.is_empty() {
+            map.insert(".".to_owned(), Value::Object(Map::new()));
+        }
+        for (element, child) in &self.children {
+            map.insert(element.text(), child.encode());
+        }
+        Value::Object(map)
+    }
+
+    /// Without the very paths that are in `other`; what lies below them stays.
+    pub fn minus(self, other: &Set<'_>) -> Set<'a> {
+        let member = self.member && !other.member;
+        Set { member, children: subtract(self.children, other, Set::minus) }
+    }
+
+    /// Without the paths that are in `other` and everything below them.
+    pub fn minus_below(self, other: &Set<'_>) -> Set<'a> {
+        if other.member {
+            return Set::default();
+        }
+        Set { member: self.member, children: subtract(self.children, other, Set::minus_below) }
+    }
+
+    pub fn intersection(&self, other: &Set<'_>) -> Set<'a> {
+        let mut out = Set { member: self.member && other.member, children: Vec::new() };
+        let mut others = other.children.iter().peekable();
+        for (element, child) in &self.children {
+            while others.next_if(|(e, _)| e.cmp(element) == Ordering::Less).is_some() {}
+            if let Some((_, o)) = others.next_if(|(e, _)| e.cmp(element) == Ordering::Equal) {
+                out.push(element.clone(), child.intersection(o));
+            }
+        }
+        out
+    }
+
+    pub fn union(self, other: Set<'a>) -> Set<'a> {
+        let mut out = Set { member: self.member || other.member, children: Vec::new() };
+        out.children.reserve(self.children.len().max(other.children.len()));
+        let mut right = other.children.into_iter().peekable();
+        for (element, child) in self.children {
+            while let Some(smaller) = right.next_if(|(e, _)| e.cmp(&element) == Ordering::Less) {
+                out.children.push(smaller);
+            }
+            match right.next_if(|(e, _)| e.cmp(&element) == Ordering::Equal) {
+                Some((_, o)) => out.children.push((element, child.union(o))),
+                None => out.children.push((element, child)),
+            }
+        }
+        out.children.extend(right);
+        out
+    }
+
+    /// A path of plain fields: `spec.replicas`.
+    pub fn of_path(path: &'a str) -> Set<'a> {
+        let mut set = Set::leaf();
+        for name in path.rsplit('.') {
+            set = Set { member: false, children: vec![(Element::field(name), set)] };
+        }
+        set
+    }
+
+    /// Every path in the set, as conflicts print it: `.spec.containers[name="a"].image`.
+    pub fn paths(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        self.collect_paths("", &mut found);
+        found
+    }
+
+    fn collect_paths(&self, at: &str, found: &mut Vec<String>) {
+        if self.member {
+            found.push(at.to_owned());
+        }
+        for (element, child) in &self.children {
+            child.collect_paths(&format!("{at}{}", display(element)), found);
+        }
+    }
+}
+
+/// The children that are left when `minus` has been applied to each that `other` has too.
+fn subtract<'a>(
+    children: Vec<(Element<'a>, Set<'a>)>,
+    other: &Set<'_>,
+    minus: impl Fn(Set<'a>, &Set<'_>) -> Set<'a>,
+) -> Vec<(Element<'a>, Set<'a>)> {
+    let mut others = other.children.iter().peekable();
+    let mut kept = Set::default();
+    for (element, child) in children {
+        while others.next_if(|(e, _)| e.cmp(&element) == Ordering::Less).is_some() {}
+        match others.next_if(|(e, _)| e.cmp(&element) == Ordering::Equal) {
+            Some((_, o)) => kept.push(element, minus(child, o)),
+            None => kept.children.push((element, child)),
+        }
+    }
+    kept.children
+}
+
+/// One step as paths print it.
+pub fn display(element: &Element<'_>) -> String {
+    match element {
+        Element::Field(name) => format!(".{name}"),
+        Element::Value(json) => format!("[={json}]"),
+        Element::Index(i) => format!("[{i}]"),
+        Element::Key(json) => {
+            let keys: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
+            let mut out = String::from("[");
+            for (i, (name, value)) in keys.iter().enumerate() {
+                let comma = if i > 0 { "," } else { "" };
+                let _ = write!(out, "{comma}{name}={}", String::from_utf8_lossy(&encode::compact(value)));
+            }
+            out.push(']');
+            out
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set(v: &Value) -> Set<'_> {
+        Set::parse(v).unwrap()
+    }
+
+    #[test]
+    fn round_trips_and_sorts() {
+        let v = json!({"f:b": {}, "f:a": {"k:{\"p\":443}": {"f:x": {}}, "k:{\"p\":80}": {".": {}, "f:x": {}}, "v:\"s\"": {}}});
+        let want =
+            r#"{"f:a":{"k:{\"p\":80}":{".":{},"f:x":{}},"k:{\"p\":443}":{"f:x":{}},"v:\"s\"":{}},"f:b":{}}"#;
+        assert_eq!(set(&v).encode().to_string(), want);
+        assert!(Set::parse(&json!({"x": {}})).is_none());
+        assert!(Set::parse(&json!({"f:a": 1})).is_none());
+    }
+
+    #[test]
+    fn combines_sets() {
+        let a = json!({"f:a": {".": {}, "f:x": {}, "f:y": {}}, "f:b": {}});
+        let b = json!({"f:a": {"f:x": {}, "f:z": {}}, "f:b": {}, "f:c": {}});
+        assert_eq!(set(&a).minus(&set(&b)).encode(), json!({"f:a": {".": {}, "f:y": {}}}));
+        assert_eq!(set(&a).intersection(&set(&b)).encode(), json!({"f:a": {"f:x": {}}, "f:b": {}}));
+        let union = set(&a).union(set(&b)).encode();
+        assert_eq!(union, json!({"f:a": {".": {}, "f:x": {}, "f:y": {}, "f:z": {}}, "f:b": {}, "f:c": {}}));
+        assert_eq!(set(&a).minus_below(&Set::of_path("a")).encode(), json!({"f:b": {}}));
+        assert_eq!(Set::of_path("metadata.name").encode(), json!({"f:metadata": {"f:name": {}}}));
+    }
+
+    #[test]
+    fn prints_paths() {
+        let v = json!({"f:spec": {"f:c": {"k:{\"name\":\"a\",\"n\":1}": {"f:image": {}}}, "f:s": {"v:\"x\"": {}}}});
+        assert_eq!(set(&v).paths(), [".spec.c[name=\"a\",n=1].image", ".spec.s[=\"x\"]"]);
+    }
+}
