@@ -1,16 +1,30 @@
 //! Who a request comes from: client certificate, bearer token or nobody.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coracle_api::status::Status;
-use coracle_api::user::User;
+use coracle_api::user::{AUTHENTICATED, User};
 use coracle_clock::Clock;
 use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::directory::Directory;
-use crate::pki::Pki;
-use crate::tokens::Tokens;
+use crate::pki::{ClientChains, Error, Pki};
+use crate::tokens::{Tokens, Verified};
+
+/// How browsers, which cannot set headers on WebSockets, send a token.
+const WEBSOCKET_BEARER: &str = "base64url.bearer.authorization.k8s.io.";
+/// Distinct client certificates whose chain was found good; each takes a few hundred bytes.
+const CERTIFICATE_CAPACITY: usize = 1024;
+/// The attribute of a certificate's subject that holds a uid (1.3.6.1.4.1.57683.2).
+const UID_ATTRIBUTE: &str = "1.3.6.1.4.1.57683.2";
 
 /// The identity that a request proved.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,15 +37,36 @@ pub struct Authenticated {
 }
 
 pub struct Authenticator {
+    chains: ClientChains,
+    certificates: Mutex<HashMap<[u8; 32], Certified>>,
     tokens: Arc<Tokens>,
     directory: Arc<dyn Directory>,
+    clock: Clock,
     anonymous: bool,
 }
 
-impl std::fmt::Debug for Authenticator {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// A certificate of our CA: its chain holds for good, its dates are looked at each time.
+#[derive(Clone)]
+struct Certified {
+    not_before: i64,
+    not_after: i64,
+    /// Without a common name a certificate is good and names nobody.
+    user: Option<Arc<User>>,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticator").finish_non_exhaustive()
     }
+}
+
+/// What one way of proving an identity came to.
+enum Outcome {
+    /// Nothing of the kind was sent.
+    Absent,
+    Proven(Authenticated),
+    /// Sent, and no good: such a request is never downgraded to anonymous.
+    Failed,
 }
 
 impl Authenticator {
@@ -41,19 +76,201 @@ impl Authenticator {
         directory: Arc<dyn Directory>,
         clock: Clock,
         anonymous: bool,
-    ) -> Authenticator {
-        let _ = (pki, clock);
-        Authenticator { tokens, directory, anonymous }
+    ) -> Result<Authenticator, Error> {
+        let (chains, certificates) = (pki.client_chains()?, Mutex::default());
+        Ok(Authenticator { chains, certificates, tokens, directory, clock, anonymous })
     }
 
-    /// `peer` is the chain that the client sent in the handshake. The credential is taken out of `headers`, so that it
-    /// goes no further. The error is the 401.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// `peer` is the chain that the client sent in the handshake. Credentials are taken out of `headers`, so that they
+    /// go no further, as are those that a front proxy would have set. The error is the 401.
     pub fn authenticate(
         &self,
         headers: &mut HeaderMap,
         peer: &[CertificateDer<'static>],
     ) -> Result<Authenticated, Status> {
-        let _ = (headers, peer, &self.tokens, &self.directory, self.anonymous);
-        Err(Status::unauthorized())
+        let mut failed = false;
+        let ways = [
+            Authenticator::by_certificate as fn(&_, &mut HeaderMap, &[CertificateDer<'static>]) -> Outcome,
+            Authenticator::by_bearer,
+            Authenticator::by_websocket,
+        ];
+        let mut proven = None;
+        for way in ways {
+            match way(self, headers, peer) {
+                Outcome::Absent => {}
+                Outcome::Failed => failed = true,
+                Outcome::Proven(who) => {
+                    proven = Some(who);
+                    break;
+                }
+            }
+        }
+        let who = match proven {
+            Some(who) => who,
+            None if failed || !self.anonymous => return Err(Status::unauthorized()),
+            None => Authenticated::as_user(Arc::new(User::anonymous())),
+        };
+        strip(headers);
+        Ok(who)
+    }
+
+    fn by_certificate(&self, _: &mut HeaderMap, peer: &[CertificateDer<'static>]) -> Outcome {
+        if peer.is_empty() {
+            return Outcome::Absent;
+        }
+        let now = self.clock.unix_seconds();
+        match self.certified(peer, now) {
+            Some(c) if c.not_before <= now && now <= c.not_after => match c.user {
+                Some(user) => Outcome::Proven(Authenticated::as_user(user)),
+                None => Outcome::Absent,
+            },
+            _ => Outcome::Failed,
+        }
+    }
+
+    fn certified(&self, peer: &[CertificateDer<'static>], now: i64) -> Option<Certified> {
+        let mut hasher = Sha256::new();
+        for certificate in peer {
+            hasher.update((certificate.len() as u64).to_be_bytes());
+            hasher.update(certificate);
+        }
+        let key: [u8; 32] = hasher.finalize().into();
+        if let Some(known) = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Some(known.clone());
+        }
+        if !self.chains.verify(peer, now) {
+            return None;
+        }
+        let certified = Certified::read(&peer[0])?;
+        let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CERTIFICATE_CAPACITY {
+            known.clear();
+        }
+        known.insert(key, certified.clone());
+        Some(certified)
+    }
+
+    fn by_bearer(&self, headers: &mut HeaderMap, _: &[CertificateDer<'static>]) -> Outcome {
+        let Some(value) = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()) else {
+            return Outcome::Absent;
+        };
+        let mut parts = value.trim().splitn(3, ' ');
+        match (parts.next(), parts.next()) {
+            (Some(scheme), Some(token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => {
+                self.by_token(token)
+            }
+            _ => Outcome::Absent,
+        }
+    }
+
+    fn by_websocket(&self, headers: &mut HeaderMap, _: &[CertificateDer<'static>]) -> Outcome {
+        if !asks_websocket(headers) {
+            return Outcome::Absent;
+        }
+        let protocols: Vec<String> = headers
+            .get_all(SEC_WEBSOCKET_PROTOCOL)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .map(|p| p.trim().to_owned())
+            .collect();
+        let (bearers, others): (Vec<String>, Vec<String>) =
+            protocols.into_iter().partition(|p| p.starts_with(WEBSOCKET_BEARER));
+        let [bearer] = bearers.as_slice() else {
+            return if bearers.is_empty() { Outcome::Absent } else { Outcome::Failed };
+        };
+        let decoded = URL_SAFE_NO_PAD.decode(&bearer[WEBSOCKET_BEARER.len()..]).ok();
+        let Some(token) = decoded.and_then(|t| String::from_utf8(t).ok()) else { return Outcome::Failed };
+        // The server must have a protocol left to agree on: browsers insist.
+        if others.is_empty() {
+            return Outcome::Failed;
+        }
+        let outcome = self.by_token(&token);
+        if let (Outcome::Proven(_), Ok(rest)) = (&outcome, HeaderValue::from_str(&others.join(", "))) {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, rest);
+        }
+        outcome
+    }
+
+    fn by_token(&self, token: &str) -> Outcome {
+        match self.tokens.verify(token, &[], &*self.directory) {
+            Ok(verified) => Outcome::Proven(verified.into()),
+            Err(why) => {
+                // The words name no secret: uids and audiences at most.
+                tracing::debug!(%why, "token refused");
+                Outcome::Failed
+            }
+        }
     }
 }
+
+impl Authenticated {
+    fn as_user(user: Arc<User>) -> Authenticated {
+        Authenticated { user, annotations: Vec::new(), legacy_secret: None }
+    }
+}
+
+impl From<Verified> for Authenticated {
+    fn from(v: Verified) -> Authenticated {
+        Authenticated { user: Arc::new(v.user), annotations: v.annotations, legacy_secret: v.legacy_secret }
+    }
+}
+
+impl Certified {
+    fn read(der: &CertificateDer<'_>) -> Option<Certified> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let subject = certificate.subject();
+        let name = subject.iter_common_name().last().and_then(|a| a.as_str().ok()).unwrap_or("");
+        let mut groups: Vec<String> =
+            subject.iter_organization().filter_map(|a| a.as_str().ok()).map(str::to_owned).collect();
+        if !groups.iter().any(|g| g == AUTHENTICATED) {
+            groups.push(AUTHENTICATED.into());
+        }
+        let uid = subject
+            .iter_attributes()
+            .find(|a| a.attr_type().to_id_string() == UID_ATTRIBUTE)
+            .and_then(|a| a.as_str().ok())
+            .unwrap_or("");
+        let hash = Sha256::digest(der).iter().fold(String::from("X509SHA256="), |mut out, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        });
+        let extra = BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), vec![hash])]);
+        let user = User { name: name.to_owned(), uid: uid.to_owned(), groups, extra };
+        Some(Certified {
+            not_before: certificate.validity().not_before.timestamp(),
+            not_after: certificate.validity().not_after.timestamp(),
+            user: (!name.is_empty()).then(|| Arc::new(user)),
+        })
+    }
+}
+
+fn asks_websocket(headers: &HeaderMap) -> bool {
+    let says = |name: HeaderName, word: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .any(|v| v.trim().eq_ignore_ascii_case(word))
+    };
+    says(CONNECTION, "upgrade") && says(UPGRADE, "websocket")
+}
+
+/// Whatever could pass for a credential behind this point.
+fn strip(headers: &mut HeaderMap) {
+    headers.remove(AUTHORIZATION);
+    let spoofs: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("x-remote-")).cloned().collect();
+    for name in spoofs {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

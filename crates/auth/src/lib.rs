@@ -15,6 +15,8 @@ pub mod node;
 pub mod pki;
 pub mod rbac;
 pub mod review;
+#[cfg(test)]
+mod testing;
 pub mod tokens;
 
 pub use attributes::{Attributes, ResourceTarget, Target};
