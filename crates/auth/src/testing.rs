@@ -19,7 +19,7 @@ pub(crate) struct Objects {
 
 impl Objects {
     pub(crate) fn put(&self, resource: &str, object: Value) {
-        let key = (resource.into(), object::namespace(&object).into(), object::name(&object).into());
+        let key: Key = (resource.into(), object::namespace(&object).into(), object::name(&object).into());
         self.policy.apply(resource, &key.1, &key.2, Some(&object));
         let mut objects = self.objects.lock().unwrap();
         objects.retain(|(k, _)| *k != key);

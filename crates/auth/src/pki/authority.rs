@@ -46,13 +46,21 @@ fn stamp(params: &mut CertificateParams, clock: &Clock, life: Duration) {
     params.not_after = now + life;
 }
 
-fn distinguished(name: &str, groups: &[&str]) -> DistinguishedName {
+/// The OID of organizationName, for which rcgen's own name is a second spelling.
+const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
+
+/// rcgen keeps one value for each spelling of an attribute, so that two groups are what a certificate can name.
+fn distinguished(name: &str, groups: &[&str]) -> Result<DistinguishedName, Error> {
     let mut out = DistinguishedName::new();
+    let mut spellings = [DnType::OrganizationName, DnType::CustomDnType(ORGANIZATION.to_vec())].into_iter();
     for group in groups {
-        out.push(DnType::OrganizationName, *group);
+        let Some(spelling) = spellings.next() else {
+            return Err(Error::make("certificate")(&"it can name no more than two groups"));
+        };
+        out.push(spelling, *group);
     }
     out.push(DnType::CommonName, name);
-    out
+    Ok(out)
 }
 
 fn serial() -> SerialNumber {
@@ -69,7 +77,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         stamp(&mut params, clock, CA_LIFE);
         params.serial_number = Some(serial());
-        params.distinguished_name = distinguished("kubernetes", &[]);
+        params.distinguished_name = distinguished("kubernetes", &[])?;
         params.subject_alt_names = vec![SanType::DnsName("kubernetes".try_into().map_err(|e| failed(&e))?)];
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
@@ -127,7 +135,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         stamp(&mut params, clock, LEAF_LIFE);
         params.serial_number = Some(serial());
-        params.distinguished_name = distinguished(name, groups);
+        params.distinguished_name = distinguished(name, groups)?;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         match purpose {

@@ -162,7 +162,7 @@ impl Pki {
         Arc::clone(&self.0.token_keys)
     }
 
-    /// A client certificate for any user.
+    /// A client certificate for any user, of at most two groups.
     pub fn client_pair(&self, name: &str, groups: &[&str]) -> Result<Pair, Error> {
         self.0.authority.client(name, groups, &self.0.clock)
     }
