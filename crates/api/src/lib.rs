@@ -9,6 +9,8 @@ pub mod at;
 pub mod catalog;
 pub mod codec;
 pub mod field;
+#[cfg(test)]
+mod golden;
 pub mod kinds;
 pub mod meta;
 pub mod names;
@@ -17,6 +19,7 @@ pub mod patch;
 pub mod path;
 pub mod print;
 pub mod rules;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod user;
