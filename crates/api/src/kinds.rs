@@ -4,6 +4,8 @@
 //! derive from [`KINDS`]. A custom resource becomes the same [`Kind`] at run time.
 
 pub mod core;
+#[cfg(test)]
+mod recorded;
 
 use std::borrow::Cow;
 use std::mem;

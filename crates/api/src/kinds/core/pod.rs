@@ -6,6 +6,7 @@ pub mod dump;
 pub mod env;
 pub mod image;
 pub mod internal;
+pub mod internal_types;
 pub mod network;
 pub mod probes;
 pub mod qos;

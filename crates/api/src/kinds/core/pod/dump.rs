@@ -26,13 +26,14 @@ pub fn diff_of(form: internal::Form, old: &Value, new: &Value) -> String {
     out
 }
 
-/// As Go's `json.MarshalIndent` with an indent of one space.
+/// As Go's `json.MarshalIndent` with an indent of one space: it escapes what HTML would read.
 fn pretty(v: &Value) -> String {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
     serde::Serialize::serialize(v, &mut serializer).expect("a JSON value always encodes into memory");
-    String::from_utf8(out).expect("serde_json writes UTF-8")
+    let text = String::from_utf8(out).expect("serde_json writes UTF-8");
+    text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }
 
 /// One line of the way from the old text to the new, with its line numbers in both.
