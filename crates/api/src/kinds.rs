@@ -315,21 +315,21 @@ pub static KINDS: &[Kind] = kinds! {
     "" "v1" in "io.k8s.api.core.v1" {
         Namespaced "Binding" "bindings" .verbs(CREATE);
         Cluster "ComponentStatus" "componentstatuses" .short(texts!["cs"]) .verbs(READ);
-        Namespaced "ConfigMap" "configmaps" .short(texts!["cm"]);
-        Namespaced "Endpoints" "endpoints" .short(texts!["ep"]);
-        Namespaced "Event" "events" .short(texts!["ev"]);
-        Namespaced "LimitRange" "limitranges" .short(texts!["limits"]);
-        Cluster "Namespace" "namespaces" .short(texts!["ns"]) .verbs(NO_DELETECOLLECTION) .sub(&[Finalize, Status]);
-        Cluster "Node" "nodes" .short(texts!["no"]) .sub(&[Proxy, Status]);
+        Namespaced "ConfigMap" "configmaps" .short(texts!["cm"]) .rules(&core::config_map::ConfigMap);
+        Namespaced "Endpoints" "endpoints" .short(texts!["ep"]) .rules(&core::endpoints::Endpoints);
+        Namespaced "Event" "events" .short(texts!["ev"]) .rules(&core::event::Event);
+        Namespaced "LimitRange" "limitranges" .short(texts!["limits"]) .rules(&core::limit_range::LimitRange);
+        Cluster "Namespace" "namespaces" .short(texts!["ns"]) .verbs(NO_DELETECOLLECTION) .sub(&[Finalize, Status]) .rules(&core::namespace::Namespace);
+        Cluster "Node" "nodes" .short(texts!["no"]) .sub(&[Proxy, Status]) .rules(&core::node::Node);
         Namespaced "PersistentVolumeClaim" "persistentvolumeclaims" .short(texts!["pvc"]) .sub(&[Status]) .rules(&core::persistent_volume_claim::PersistentVolumeClaim);
-        Cluster "PersistentVolume" "persistentvolumes" .short(texts!["pv"]) .sub(&[Status]);
+        Cluster "PersistentVolume" "persistentvolumes" .short(texts!["pv"]) .sub(&[Status]) .rules(&core::persistent_volume::PersistentVolume);
         Namespaced "Pod" "pods" .short(texts!["po"]) .all() .sub(&[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status]) .rules(&core::pod::Pod);
-        Namespaced "PodTemplate" "podtemplates";
-        Namespaced "ReplicationController" "replicationcontrollers" .short(texts!["rc"]) .all() .sub(&[Scale, Status]);
-        Namespaced "ResourceQuota" "resourcequotas" .short(texts!["quota"]) .sub(&[Status]);
-        Namespaced "Secret" "secrets";
-        Namespaced "ServiceAccount" "serviceaccounts" .short(texts!["sa"]) .sub(&[Token]);
-        Namespaced "Service" "services" .short(texts!["svc"]) .all() .sub(&[Proxy, Status]);
+        Namespaced "PodTemplate" "podtemplates" .rules(&core::pod_template::PodTemplate);
+        Namespaced "ReplicationController" "replicationcontrollers" .short(texts!["rc"]) .all() .sub(&[Scale, Status]) .rules(&core::replication_controller::ReplicationController);
+        Namespaced "ResourceQuota" "resourcequotas" .short(texts!["quota"]) .sub(&[Status]) .rules(&core::resource_quota::ResourceQuota);
+        Namespaced "Secret" "secrets" .rules(&core::secret::Secret);
+        Namespaced "ServiceAccount" "serviceaccounts" .short(texts!["sa"]) .sub(&[Token]) .rules(&core::service_account::ServiceAccount);
+        Namespaced "Service" "services" .short(texts!["svc"]) .all() .sub(&[Proxy, Status]) .rules(&core::service::Service);
     }
     "apiregistration.k8s.io" "v1" in "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1" {
         Cluster "APIService" "apiservices" .extension() .sub(&[Status]);
@@ -342,7 +342,7 @@ pub static KINDS: &[Kind] = kinds! {
         Namespaced "StatefulSet" "statefulsets" .short(texts!["sts"]) .all() .sub(&[Scale, Status]);
     }
     "events.k8s.io" "v1" in "io.k8s.api.events.v1" {
-        Namespaced "Event" "events" .short(texts!["ev"]) .view();
+        Namespaced "Event" "events" .short(texts!["ev"]) .view() .rules(&core::event::NewEvent);
     }
     "authentication.k8s.io" "v1" in "io.k8s.api.authentication.v1" {
         Cluster "SelfSubjectReview" "selfsubjectreviews" .verbs(CREATE);

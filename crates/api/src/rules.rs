@@ -138,6 +138,46 @@ pub trait Rules: Send + Sync {
     fn to_stored(&self, _obj: &mut Value) {}
 }
 
+/// Facts about a kind that its rules state in one word each: `facts!(uncounted, conditional)`.
+macro_rules! facts {
+    ($($fact:ident),*) => { $($crate::rules::fact!($fact);)* };
+}
+
+/// One of [`facts`].
+macro_rules! fact {
+    // `metadata.generation` is never set.
+    (uncounted) => {
+        fn counts_generation(&self) -> bool {
+            false
+        }
+    };
+    // A PUT must name the resourceVersion that it replaces.
+    (conditional) => {
+        fn unconditional_update(&self) -> bool {
+            false
+        }
+    };
+    // A PUT of a missing object creates it.
+    (upsert) => {
+        fn create_on_update(&self) -> bool {
+            true
+        }
+    };
+    // A name only has to fit into a path.
+    (any_name) => {
+        fn check_name(&self, name: &str, prefix: bool) -> Vec<String> {
+            $crate::names::path_segment(name, prefix)
+        }
+    };
+    (label_name) => {
+        fn check_name(&self, name: &str, prefix: bool) -> Vec<String> {
+            $crate::names::dns_label(name, prefix)
+        }
+    };
+}
+
+pub(crate) use {fact, facts};
+
 /// A kind that has no rules.
 #[derive(Debug)]
 pub struct Ordinary;

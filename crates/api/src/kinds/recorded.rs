@@ -67,7 +67,7 @@ fn comparable(v: &Value, in_pod: bool) -> Value {
                             .contains(&k.as_str());
                     let elsewhere =
                         DECIDED_ELSEWHERE.contains(&k.as_str()) || in_pod && k.as_str() == "preemptionPolicy";
-                    !empty && !elsewhere && !v.is_null()
+                    !empty && !elsewhere && !v.is_null() && v.as_str() != Some("")
                 })
                 .map(|(k, v)| (k.clone(), comparable(v, in_pod)))
                 .collect();

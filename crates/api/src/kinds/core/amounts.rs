@@ -181,7 +181,7 @@ fn is_standard(name: &str) -> bool {
         || name.starts_with("requests.hugepages-")
 }
 
-fn container_resource_name(name: &str, path: &Path, errs: &mut Errors) {
+pub fn container_resource_name(name: &str, path: &Path, errs: &mut Errors) {
     resource_name(name, path, errs);
     let words = if !name.contains('/') {
         let good = CONTAINER_RESOURCES.contains(&name) || is_hugepages(name);

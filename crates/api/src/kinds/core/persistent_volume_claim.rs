@@ -9,7 +9,7 @@ use crate::field::Errors;
 use crate::meta;
 use crate::names;
 use crate::object::{map_at_mut, map_mut};
-use crate::rules::{Cx, Rules, Write};
+use crate::rules::{Cx, Rules, Write, facts};
 
 #[derive(Debug)]
 pub struct PersistentVolumeClaim;
@@ -37,9 +37,7 @@ impl Rules for PersistentVolumeClaim {
         }
     }
 
-    fn counts_generation(&self) -> bool {
-        false
-    }
+    facts!(uncounted);
 }
 
 /// The spec of a claim, on its own or inside of a Pod or a StatefulSet.

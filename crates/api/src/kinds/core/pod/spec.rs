@@ -24,7 +24,9 @@ pub struct PodContext<'a> {
 /// `spec` of a template, which must also have labels and annotations that are well-formed.
 pub fn template(at: &At<'_>, errs: &mut Errors) {
     let metadata = at.get("metadata");
-    meta::validate_labels_and_annotations(&metadata, errs);
+    // The reference leaves `metadata` out of these two paths.
+    meta::labels(&At::new(metadata.peek("labels"), at.path.child("labels")), errs);
+    meta::annotations(&At::new(metadata.peek("annotations"), at.path.child("annotations")), errs);
     spec(&at.get("spec"), None, errs);
     let ephemeral = at.get("spec").get("ephemeralContainers");
     if !ephemeral.is_empty() {

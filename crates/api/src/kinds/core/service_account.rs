@@ -1,0 +1,10 @@
+//! The rules of ServiceAccounts.
+
+use crate::rules::{Rules, facts};
+
+#[derive(Debug)]
+pub struct ServiceAccount;
+
+impl Rules for ServiceAccount {
+    facts!(uncounted, conditional);
+}
