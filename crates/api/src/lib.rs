@@ -8,6 +8,7 @@
 pub mod at;
 pub mod catalog;
 pub mod codec;
+pub mod discovery;
 pub mod field;
 #[cfg(test)]
 mod golden;

@@ -32,8 +32,9 @@ fn a_recorded_object_stays_as_it_is() {
                 Ok(shaped) => as_recorded(shaped, &want),
                 Err(e) => e.to_string(),
             };
-            if said != want.to_string() {
-                wrong.push(format!("{case}:\nwant {want}\ngot  {said}"));
+            let recorded = want.to_string();
+            if said != recorded {
+                wrong.push(format!("{case}:\nwant {recorded}\ngot  {said}"));
             }
         }
     }
