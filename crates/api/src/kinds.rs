@@ -10,7 +10,7 @@ mod recorded;
 use std::borrow::Cow;
 use std::mem;
 
-use crate::print::{Plain, Print};
+use crate::print::{self, Plain, Print};
 use crate::rules::{Ordinary, Rules};
 
 pub type Text = Cow<'static, str>;
@@ -314,35 +314,35 @@ use Subresource::{
 pub static KINDS: &[Kind] = kinds! {
     "" "v1" in "io.k8s.api.core.v1" {
         Namespaced "Binding" "bindings" .verbs(CREATE);
-        Cluster "ComponentStatus" "componentstatuses" .short(texts!["cs"]) .verbs(READ);
-        Namespaced "ConfigMap" "configmaps" .short(texts!["cm"]) .rules(&core::config_map::ConfigMap);
-        Namespaced "Endpoints" "endpoints" .short(texts!["ep"]) .rules(&core::endpoints::Endpoints);
-        Namespaced "Event" "events" .short(texts!["ev"]) .rules(&core::event::Event);
+        Cluster "ComponentStatus" "componentstatuses" .short(texts!["cs"]) .verbs(READ) .print(&print::COMPONENT_STATUS);
+        Namespaced "ConfigMap" "configmaps" .short(texts!["cm"]) .rules(&core::config_map::ConfigMap) .print(&print::CONFIG_MAP);
+        Namespaced "Endpoints" "endpoints" .short(texts!["ep"]) .rules(&core::endpoints::Endpoints) .print(&print::ENDPOINTS);
+        Namespaced "Event" "events" .short(texts!["ev"]) .rules(&core::event::Event) .print(&print::EVENT);
         Namespaced "LimitRange" "limitranges" .short(texts!["limits"]) .rules(&core::limit_range::LimitRange);
-        Cluster "Namespace" "namespaces" .short(texts!["ns"]) .verbs(NO_DELETECOLLECTION) .sub(&[Finalize, Status]) .rules(&core::namespace::Namespace);
-        Cluster "Node" "nodes" .short(texts!["no"]) .sub(&[Proxy, Status]) .rules(&core::node::Node);
-        Namespaced "PersistentVolumeClaim" "persistentvolumeclaims" .short(texts!["pvc"]) .sub(&[Status]) .rules(&core::persistent_volume_claim::PersistentVolumeClaim);
-        Cluster "PersistentVolume" "persistentvolumes" .short(texts!["pv"]) .sub(&[Status]) .rules(&core::persistent_volume::PersistentVolume);
-        Namespaced "Pod" "pods" .short(texts!["po"]) .all() .sub(&[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status]) .rules(&core::pod::Pod);
-        Namespaced "PodTemplate" "podtemplates" .rules(&core::pod_template::PodTemplate);
-        Namespaced "ReplicationController" "replicationcontrollers" .short(texts!["rc"]) .all() .sub(&[Scale, Status]) .rules(&core::replication_controller::ReplicationController);
-        Namespaced "ResourceQuota" "resourcequotas" .short(texts!["quota"]) .sub(&[Status]) .rules(&core::resource_quota::ResourceQuota);
-        Namespaced "Secret" "secrets" .rules(&core::secret::Secret);
-        Namespaced "ServiceAccount" "serviceaccounts" .short(texts!["sa"]) .sub(&[Token]) .rules(&core::service_account::ServiceAccount);
-        Namespaced "Service" "services" .short(texts!["svc"]) .all() .sub(&[Proxy, Status]) .rules(&core::service::Service);
+        Cluster "Namespace" "namespaces" .short(texts!["ns"]) .verbs(NO_DELETECOLLECTION) .sub(&[Finalize, Status]) .rules(&core::namespace::Namespace) .print(&print::NAMESPACE);
+        Cluster "Node" "nodes" .short(texts!["no"]) .sub(&[Proxy, Status]) .rules(&core::node::Node) .print(&print::NODE);
+        Namespaced "PersistentVolumeClaim" "persistentvolumeclaims" .short(texts!["pvc"]) .sub(&[Status]) .rules(&core::persistent_volume_claim::PersistentVolumeClaim) .print(&print::PERSISTENT_VOLUME_CLAIM);
+        Cluster "PersistentVolume" "persistentvolumes" .short(texts!["pv"]) .sub(&[Status]) .rules(&core::persistent_volume::PersistentVolume) .print(&print::PERSISTENT_VOLUME);
+        Namespaced "Pod" "pods" .short(texts!["po"]) .all() .sub(&[Attach, Binding, EphemeralContainers, Eviction, Exec, Log, PortForward, Proxy, Resize, Status]) .rules(&core::pod::Pod) .print(&print::POD);
+        Namespaced "PodTemplate" "podtemplates" .rules(&core::pod_template::PodTemplate) .print(&print::POD_TEMPLATE);
+        Namespaced "ReplicationController" "replicationcontrollers" .short(texts!["rc"]) .all() .sub(&[Scale, Status]) .rules(&core::replication_controller::ReplicationController) .print(&print::REPLICATION_CONTROLLER);
+        Namespaced "ResourceQuota" "resourcequotas" .short(texts!["quota"]) .sub(&[Status]) .rules(&core::resource_quota::ResourceQuota) .print(&print::RESOURCE_QUOTA);
+        Namespaced "Secret" "secrets" .rules(&core::secret::Secret) .print(&print::SECRET);
+        Namespaced "ServiceAccount" "serviceaccounts" .short(texts!["sa"]) .sub(&[Token]) .rules(&core::service_account::ServiceAccount) .print(&print::SERVICE_ACCOUNT);
+        Namespaced "Service" "services" .short(texts!["svc"]) .all() .sub(&[Proxy, Status]) .rules(&core::service::Service) .print(&print::SERVICE);
     }
     "apiregistration.k8s.io" "v1" in "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1" {
-        Cluster "APIService" "apiservices" .extension() .sub(&[Status]);
+        Cluster "APIService" "apiservices" .extension() .sub(&[Status]) .print(&print::API_SERVICE);
     }
     "apps" "v1" in "io.k8s.api.apps.v1" {
-        Namespaced "ControllerRevision" "controllerrevisions";
-        Namespaced "DaemonSet" "daemonsets" .short(texts!["ds"]) .all() .sub(&[Status]);
-        Namespaced "Deployment" "deployments" .short(texts!["deploy"]) .all() .sub(&[Scale, Status]);
-        Namespaced "ReplicaSet" "replicasets" .short(texts!["rs"]) .all() .sub(&[Scale, Status]);
-        Namespaced "StatefulSet" "statefulsets" .short(texts!["sts"]) .all() .sub(&[Scale, Status]);
+        Namespaced "ControllerRevision" "controllerrevisions" .print(&print::CONTROLLER_REVISION);
+        Namespaced "DaemonSet" "daemonsets" .short(texts!["ds"]) .all() .sub(&[Status]) .print(&print::DAEMON_SET);
+        Namespaced "Deployment" "deployments" .short(texts!["deploy"]) .all() .sub(&[Scale, Status]) .print(&print::DEPLOYMENT);
+        Namespaced "ReplicaSet" "replicasets" .short(texts!["rs"]) .all() .sub(&[Scale, Status]) .print(&print::REPLICA_SET);
+        Namespaced "StatefulSet" "statefulsets" .short(texts!["sts"]) .all() .sub(&[Scale, Status]) .print(&print::STATEFUL_SET);
     }
     "events.k8s.io" "v1" in "io.k8s.api.events.v1" {
-        Namespaced "Event" "events" .short(texts!["ev"]) .view() .rules(&core::event::NewEvent);
+        Namespaced "Event" "events" .short(texts!["ev"]) .view() .rules(&core::event::NewEvent) .print(&print::EVENT);
     }
     "authentication.k8s.io" "v1" in "io.k8s.api.authentication.v1" {
         Cluster "SelfSubjectReview" "selfsubjectreviews" .verbs(CREATE);
@@ -355,74 +355,74 @@ pub static KINDS: &[Kind] = kinds! {
         Cluster "SubjectAccessReview" "subjectaccessreviews" .verbs(CREATE);
     }
     "autoscaling" "v2" in "io.k8s.api.autoscaling.v2" {
-        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]);
+        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .print(&print::HORIZONTAL_POD_AUTOSCALER);
     }
     "autoscaling" "v1" in "io.k8s.api.autoscaling.v1" {
-        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .view();
+        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .view() .print(&print::HORIZONTAL_POD_AUTOSCALER);
     }
     "batch" "v1" in "io.k8s.api.batch.v1" {
-        Namespaced "CronJob" "cronjobs" .short(texts!["cj"]) .all() .sub(&[Status]);
-        Namespaced "Job" "jobs" .all() .sub(&[Status]);
+        Namespaced "CronJob" "cronjobs" .short(texts!["cj"]) .all() .sub(&[Status]) .print(&print::CRON_JOB);
+        Namespaced "Job" "jobs" .all() .sub(&[Status]) .print(&print::JOB);
     }
     "certificates.k8s.io" "v1" in "io.k8s.api.certificates.v1" {
-        Cluster "CertificateSigningRequest" "certificatesigningrequests" .short(texts!["csr"]) .sub(&[Approval, Status]);
+        Cluster "CertificateSigningRequest" "certificatesigningrequests" .short(texts!["csr"]) .sub(&[Approval, Status]) .print(&print::CERTIFICATE_SIGNING_REQUEST);
     }
     "networking.k8s.io" "v1" in "io.k8s.api.networking.v1" {
-        Cluster "IngressClass" "ingressclasses";
-        Namespaced "Ingress" "ingresses" .short(texts!["ing"]) .sub(&[Status]);
-        Cluster "IPAddress" "ipaddresses" .short(texts!["ip"]);
-        Namespaced "NetworkPolicy" "networkpolicies" .short(texts!["netpol"]);
-        Cluster "ServiceCIDR" "servicecidrs" .sub(&[Status]);
+        Cluster "IngressClass" "ingressclasses" .print(&print::INGRESS_CLASS);
+        Namespaced "Ingress" "ingresses" .short(texts!["ing"]) .sub(&[Status]) .print(&print::INGRESS);
+        Cluster "IPAddress" "ipaddresses" .short(texts!["ip"]) .print(&print::IP_ADDRESS);
+        Namespaced "NetworkPolicy" "networkpolicies" .short(texts!["netpol"]) .print(&print::NETWORK_POLICY);
+        Cluster "ServiceCIDR" "servicecidrs" .sub(&[Status]) .print(&print::SERVICE_CIDR);
     }
     "policy" "v1" in "io.k8s.api.policy.v1" {
-        Namespaced "PodDisruptionBudget" "poddisruptionbudgets" .short(texts!["pdb"]) .sub(&[Status]);
+        Namespaced "PodDisruptionBudget" "poddisruptionbudgets" .short(texts!["pdb"]) .sub(&[Status]) .print(&print::POD_DISRUPTION_BUDGET);
     }
     "rbac.authorization.k8s.io" "v1" in "io.k8s.api.rbac.v1" {
-        Cluster "ClusterRoleBinding" "clusterrolebindings";
+        Cluster "ClusterRoleBinding" "clusterrolebindings" .print(&print::BINDING);
         Cluster "ClusterRole" "clusterroles";
-        Namespaced "RoleBinding" "rolebindings";
+        Namespaced "RoleBinding" "rolebindings" .print(&print::BINDING);
         Namespaced "Role" "roles";
     }
     "storage.k8s.io" "v1" in "io.k8s.api.storage.v1" {
-        Cluster "CSIDriver" "csidrivers";
-        Cluster "CSINode" "csinodes";
-        Namespaced "CSIStorageCapacity" "csistoragecapacities";
-        Cluster "StorageClass" "storageclasses" .short(texts!["sc"]);
-        Cluster "VolumeAttachment" "volumeattachments" .sub(&[Status]);
-        Cluster "VolumeAttributesClass" "volumeattributesclasses" .short(texts!["vac"]);
+        Cluster "CSIDriver" "csidrivers" .print(&print::CSI_DRIVER);
+        Cluster "CSINode" "csinodes" .print(&print::CSI_NODE);
+        Namespaced "CSIStorageCapacity" "csistoragecapacities" .print(&print::CSI_STORAGE_CAPACITY);
+        Cluster "StorageClass" "storageclasses" .short(texts!["sc"]) .print(&print::STORAGE_CLASS);
+        Cluster "VolumeAttachment" "volumeattachments" .sub(&[Status]) .print(&print::VOLUME_ATTACHMENT);
+        Cluster "VolumeAttributesClass" "volumeattributesclasses" .short(texts!["vac"]) .print(&print::VOLUME_ATTRIBUTES_CLASS);
     }
     "admissionregistration.k8s.io" "v1" in "io.k8s.api.admissionregistration.v1" {
-        Cluster "MutatingAdmissionPolicy" "mutatingadmissionpolicies" .extension();
-        Cluster "MutatingAdmissionPolicyBinding" "mutatingadmissionpolicybindings" .extension();
-        Cluster "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" .extension();
-        Cluster "ValidatingAdmissionPolicy" "validatingadmissionpolicies" .extension() .sub(&[Status]);
-        Cluster "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" .extension();
-        Cluster "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" .extension();
+        Cluster "MutatingAdmissionPolicy" "mutatingadmissionpolicies" .extension() .print(&print::MUTATING_POLICY);
+        Cluster "MutatingAdmissionPolicyBinding" "mutatingadmissionpolicybindings" .extension() .print(&print::POLICY_BINDING);
+        Cluster "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" .extension() .print(&print::MUTATING_WEBHOOK);
+        Cluster "ValidatingAdmissionPolicy" "validatingadmissionpolicies" .extension() .sub(&[Status]) .print(&print::VALIDATING_POLICY);
+        Cluster "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" .extension() .print(&print::POLICY_BINDING);
+        Cluster "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" .extension() .print(&print::VALIDATING_WEBHOOK);
     }
     "apiextensions.k8s.io" "v1" in "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1" {
         Cluster "CustomResourceDefinition" "customresourcedefinitions" .short(texts!["crd", "crds"]) .extension() .sub(&[Status]);
     }
     "scheduling.k8s.io" "v1" in "io.k8s.api.scheduling.v1" {
-        Cluster "PriorityClass" "priorityclasses" .short(texts!["pc"]);
+        Cluster "PriorityClass" "priorityclasses" .short(texts!["pc"]) .print(&print::PRIORITY_CLASS);
     }
     "coordination.k8s.io" "v1" in "io.k8s.api.coordination.v1" {
-        Namespaced "Lease" "leases";
+        Namespaced "Lease" "leases" .print(&print::LEASE);
     }
     "node.k8s.io" "v1" in "io.k8s.api.node.v1" {
-        Cluster "RuntimeClass" "runtimeclasses";
+        Cluster "RuntimeClass" "runtimeclasses" .print(&print::RUNTIME_CLASS);
     }
     "discovery.k8s.io" "v1" in "io.k8s.api.discovery.v1" {
-        Namespaced "EndpointSlice" "endpointslices";
+        Namespaced "EndpointSlice" "endpointslices" .print(&print::ENDPOINT_SLICE);
     }
     "flowcontrol.apiserver.k8s.io" "v1" in "io.k8s.api.flowcontrol.v1" {
-        Cluster "FlowSchema" "flowschemas" .sub(&[Status]);
-        Cluster "PriorityLevelConfiguration" "prioritylevelconfigurations" .sub(&[Status]);
+        Cluster "FlowSchema" "flowschemas" .sub(&[Status]) .print(&print::FLOW_SCHEMA);
+        Cluster "PriorityLevelConfiguration" "prioritylevelconfigurations" .sub(&[Status]) .print(&print::PRIORITY_LEVEL);
     }
     "resource.k8s.io" "v1" in "io.k8s.api.resource.v1" {
-        Cluster "DeviceClass" "deviceclasses";
-        Namespaced "ResourceClaim" "resourceclaims" .sub(&[Status]);
-        Namespaced "ResourceClaimTemplate" "resourceclaimtemplates";
-        Cluster "ResourceSlice" "resourceslices";
+        Cluster "DeviceClass" "deviceclasses" .print(&print::AGED);
+        Namespaced "ResourceClaim" "resourceclaims" .sub(&[Status]) .print(&print::RESOURCE_CLAIM);
+        Namespaced "ResourceClaimTemplate" "resourceclaimtemplates" .print(&print::AGED);
+        Cluster "ResourceSlice" "resourceslices" .print(&print::RESOURCE_SLICE);
     }
 };
 

@@ -23,6 +23,7 @@ pub mod rules;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
 pub mod user;
 
 pub use catalog::Catalog;
