@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::schema::{Emit, Form, ListKind, Schema, Type};
+
 /// How the items of a list are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListType {
@@ -41,6 +43,9 @@ pub trait Facts: Copy {
     /// `omitempty`. Such a member is never newly there.
     fn always_written(self) -> bool;
 
+    /// Whether anything goes here: the shape of the value decides how it merges.
+    fn is_untyped(self) -> bool;
+
     /// `x-kubernetes-patch-strategy` contains `merge`.
     fn patch_merges(self) -> bool;
 
@@ -49,4 +54,66 @@ pub trait Facts: Copy {
 
     /// `x-kubernetes-patch-merge-key`; `None` on a merging list of scalars.
     fn patch_merge_key(&self) -> Option<&str>;
+}
+
+impl Facts for Schema<'_> {
+    fn field(self, name: &str) -> Option<Self> {
+        Schema::field(&self, name)
+    }
+
+    fn declares(self, name: &str) -> bool {
+        self.form() == Form::Struct && Schema::field(&self, name).is_some()
+    }
+
+    fn items(self) -> Option<Self> {
+        Schema::items(&self)
+    }
+
+    fn list_type(self) -> ListType {
+        match self.list_kind() {
+            ListKind::Atomic => ListType::Atomic,
+            ListKind::Set => ListType::Set,
+            ListKind::Map(_) => ListType::Map,
+        }
+    }
+
+    fn list_key(&self, i: usize) -> Option<&str> {
+        match self.list_kind() {
+            ListKind::Map(keys) => keys.get(i).map(|k| &**k),
+            _ => None,
+        }
+    }
+
+    fn key_default(self, key: &str) -> Option<Value> {
+        // The one key with a default in the whole API: a port's protocol, of containers and of Services.
+        (key == "protocol").then(|| Value::from("TCP"))
+    }
+
+    fn is_atomic_map(self) -> bool {
+        self.is_atomic()
+    }
+
+    fn always_written(self) -> bool {
+        match self.emit() {
+            Some(Emit::Always | Emit::AlwaysOrNull) => true,
+            Some(Emit::UnlessEmpty) => matches!(self.ty(), Type::Struct(_)),
+            _ => false,
+        }
+    }
+
+    fn is_untyped(self) -> bool {
+        self.form() == Form::Any
+    }
+
+    fn patch_merges(self) -> bool {
+        self.merges_items()
+    }
+
+    fn patch_retains_keys(self) -> bool {
+        self.retains_keys()
+    }
+
+    fn patch_merge_key(&self) -> Option<&str> {
+        self.merge_key()
+    }
 }

@@ -47,6 +47,10 @@ impl Facts for Model<'_> {
         self.0["always"] == true
     }
 
+    fn is_untyped(self) -> bool {
+        self.0["untyped"] == true
+    }
+
     fn patch_merges(self) -> bool {
         self.0["merge"] == true
     }

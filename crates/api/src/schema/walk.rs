@@ -1,7 +1,7 @@
 //! Walking along a schema, as merging and applying patches need it.
 
 use super::Registry;
-use super::facts::{Definition, Field, Type};
+use super::facts::{Definition, Emit, Field, Type};
 use crate::kinds::Text;
 
 /// A place in a schema: the type there and the facts of the field that it is the value of.
@@ -121,6 +121,11 @@ impl<'a> Schema<'a> {
 
     fn has_strategy(&self, strategy: &str) -> bool {
         self.field.is_some_and(|f| f.patch_strategy.split(',').any(|s| s == strategy))
+    }
+
+    /// How the field is written; none at the root and inside of a list or map.
+    pub fn emit(&self) -> Option<Emit> {
+        self.field.map(|f| f.emit)
     }
 
     pub fn ty(&self) -> &'a Type {
