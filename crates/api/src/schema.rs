@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
-pub use facts::{Definition, Emit, Field, GroupVersionKindText, Type};
+pub use facts::{Definition, Emit, Field, GroupVersionKindText, OwnedListKind, Type};
 pub use walk::{Form, ListKind, Schema};
 
 use crate::kinds::{Kind, Text};
@@ -45,6 +45,9 @@ pub struct Shaped {
 #[error("{0}")]
 pub struct TypeError(pub String);
 
+/// The facts file.
+pub(crate) const FACTS: &str = include_str!("../data/facts.txt");
+
 /// The part of a definition's name that all share.
 const COMMON: &str = "io.k8s.";
 
@@ -59,8 +62,7 @@ pub const BINDING: &str = "io.k8s.api.core.v1.Binding";
 impl Schemas {
     /// The definitions of the built-in kinds.
     pub fn builtin() -> Schemas {
-        static BUILTIN: LazyLock<Schemas> =
-            LazyLock::new(|| Schemas(Arc::new(Registry::read(include_str!("../data/facts.txt")))));
+        static BUILTIN: LazyLock<Schemas> = LazyLock::new(|| Schemas(Arc::new(Registry::read(FACTS))));
         BUILTIN.clone()
     }
 
