@@ -32,7 +32,8 @@ pub(crate) fn whole(text: &str) -> Option<i64> {
 
 fn is_exponent(text: &str, at: usize) -> bool {
     let bytes = text.as_bytes();
-    matches!(bytes[at], b'e' | b'E') && bytes.get(at + 1).is_some_and(|c| c.is_ascii_digit() || matches!(c, b'+' | b'-'))
+    matches!(bytes[at], b'e' | b'E')
+        && bytes.get(at + 1).is_some_and(|c| c.is_ascii_digit() || matches!(c, b'+' | b'-'))
 }
 
 fn parse_digits(mantissa: &str) -> Option<(i128, i32)> {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use crate::amounts;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FieldError {
+pub(crate) enum FieldError {
     #[error("unsupported fieldPath: {0}")]
     Unsupported(String),
     #[error("unsupported container resource : {0}")]
@@ -111,7 +111,8 @@ pub(crate) fn resource_field(
         "requests" => resources.and_then(|it| it.requests.as_ref()).and_then(|map| map.get(resource)),
         _ => return Err(unsupported()),
     };
-    let known = matches!(resource, "cpu" | "memory" | "ephemeral-storage") || resource.starts_with("hugepages-");
+    let known =
+        matches!(resource, "cpu" | "memory" | "ephemeral-storage") || resource.starts_with("hugepages-");
     if !known {
         return Err(unsupported());
     }

@@ -5,5 +5,18 @@
 mod amounts;
 mod env;
 mod fields;
+mod kubelet;
+mod node;
 mod objects;
+mod pod;
+mod pods;
+mod probes;
+mod recorder;
+mod server;
+mod shared;
 mod volumes;
+
+pub use kubelet::{Config, Kubelet, ServerConfig, StartError};
+pub use node::VERSION;
+
+pub(crate) use shared::{PODS, Shared, log_directory_name};

@@ -16,7 +16,7 @@ use crate::objects::{Objects, ReadError};
 
 /// Why a container cannot be configured; its message is what the user sees beside `CreateContainerConfigError`.
 #[derive(Debug, thiserror::Error)]
-pub enum EnvError {
+pub(crate) enum EnvError {
     #[error("{kind} \"{name}\" not found")]
     NoObject { kind: &'static str, name: String },
     #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
@@ -95,7 +95,8 @@ async fn variable_value(
         (_, Some(source)) => referenced_value(inputs, source).await,
         (value, None) => {
             let lookup = |name: &str| {
-                let service = || service_env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+                let service =
+                    || service_env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
                 env.get(name).or_else(service).map(str::to_owned)
             };
             Ok(Some(expand(value.as_deref().unwrap_or_default(), lookup)))
@@ -138,7 +139,10 @@ async fn config_map_key(
     }
 }
 
-async fn secret_key(inputs: &EnvInputs<'_>, selector: &SecretKeySelector) -> Result<Option<String>, EnvError> {
+async fn secret_key(
+    inputs: &EnvInputs<'_>,
+    selector: &SecretKeySelector,
+) -> Result<Option<String>, EnvError> {
     let namespace = namespace(inputs.pod);
     let optional = selector.optional == Some(true);
     let found = match inputs.objects.secret(namespace, &selector.name).await {
@@ -210,7 +214,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::objects::FixedObjects;
+    use crate::objects::fixed::FixedObjects;
 
     async fn run(container: Value) -> Result<String, EnvError> {
         let objects = FixedObjects::default();
@@ -279,11 +283,19 @@ mod tests {
     #[tokio::test]
     async fn what_is_missing_is_named() {
         let key = |name: &str, key: &str| json!({"name": "c", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}]});
-        check(key("gone", "k"), expect![[r#"
+        check(
+            key("gone", "k"),
+            expect![[r#"
             error: secret "gone" not found
-        "#]]).await;
-        check(key("s", "k"), expect![[r#"
+        "#]],
+        )
+        .await;
+        check(
+            key("s", "k"),
+            expect![[r#"
             error: couldn't find key k in Secret n/s
-        "#]]).await;
+        "#]],
+        )
+        .await;
     }
 }

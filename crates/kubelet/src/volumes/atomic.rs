@@ -28,7 +28,12 @@ pub(crate) type Payload = BTreeMap<String, File>;
 
 /// Makes `target` hold exactly `payload`; returns whether anything changed. With `group`, files and directories belong
 /// to that group, which may read them.
-pub(crate) fn publish(target: &Path, payload: &Payload, group: Option<u32>, now: Timestamp) -> io::Result<bool> {
+pub(crate) fn publish(
+    target: &Path,
+    payload: &Payload,
+    group: Option<u32>,
+    now: Timestamp,
+) -> io::Result<bool> {
     for path in payload.keys() {
         check_path(path)?;
     }
@@ -205,7 +210,10 @@ mod tests {
     fn paths_cannot_leave_the_volume() {
         let dir = tempfile::tempdir().unwrap();
         for path in ["../x", "/x", "a/../b", "..x", ""] {
-            assert!(publish(dir.path(), &payload(&[(path, "")]), None, Timestamp::UNIX_EPOCH).is_err(), "{path}");
+            assert!(
+                publish(dir.path(), &payload(&[(path, "")]), None, Timestamp::UNIX_EPOCH).is_err(),
+                "{path}"
+            );
         }
     }
 }

@@ -20,9 +20,12 @@ pub(crate) fn prepare(path: &str, kind: &str) -> Result<PathBuf, VolumeError> {
         "DirectoryOrCreate" | "Directory" if !is(Metadata::is_dir) => return Err(refused("a directory")),
         "FileOrCreate" | "File" if !is(Metadata::is_file) => return Err(refused("a file")),
         "Socket" if !is(|it| it.file_type().is_socket()) => return Err(refused("a socket file")),
-        "CharDevice" if !is(|it| it.file_type().is_char_device()) => return Err(refused("a character device")),
+        "CharDevice" if !is(|it| it.file_type().is_char_device()) => {
+            return Err(refused("a character device"));
+        }
         "BlockDevice" if !is(|it| it.file_type().is_block_device()) => return Err(refused("a block device")),
-        "DirectoryOrCreate" | "Directory" | "FileOrCreate" | "File" | "Socket" | "CharDevice" | "BlockDevice" => {}
+        "DirectoryOrCreate" | "Directory" | "FileOrCreate" | "File" | "Socket" | "CharDevice"
+        | "BlockDevice" => {}
         other => return Err(VolumeError::Content(format!("{other} is an invalid volume type"))),
     }
     if kind.is_empty() && found.is_none() {

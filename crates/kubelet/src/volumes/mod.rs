@@ -27,7 +27,7 @@ pub(crate) use tmpfs::Memory;
 pub(crate) use tokens::Tokens;
 
 #[derive(Debug, thiserror::Error)]
-pub enum VolumeError {
+pub(crate) enum VolumeError {
     #[error("{0}")]
     Content(String),
     #[error("no volume plugin matched name: {0}")]
@@ -39,10 +39,10 @@ pub enum VolumeError {
 /// A volume that could not be made; the message is that of the event `FailedMount`.
 #[derive(Debug, thiserror::Error)]
 #[error("MountVolume.SetUp failed for volume \"{volume}\" : {error}")]
-pub struct MountFailure {
-    pub volume: String,
+pub(crate) struct MountFailure {
+    pub(crate) volume: String,
     #[source]
-    pub error: VolumeError,
+    pub(crate) error: VolumeError,
 }
 
 /// What making the volumes of one Pod needs to know.
@@ -100,7 +100,8 @@ async fn set_up_one(cx: &VolumeCx<'_>, volume: &Volume) -> Result<(PathBuf, Opti
     } else if let Some(source) = &volume.config_map {
         let items = source.items.as_deref().unwrap_or_default();
         let mode = sources::mode(source.default_mode);
-        let payload = sources::config_map(cx, &source.name, items, mode, source.optional == Some(true)).await?;
+        let payload =
+            sources::config_map(cx, &source.name, items, mode, source.optional == Some(true)).await?;
         publish(cx, "configmap", name, &payload, false)?
     } else if let Some(source) = &volume.secret {
         let items = source.items.as_deref().unwrap_or_default();
@@ -184,7 +185,9 @@ async fn claimed(cx: &VolumeCx<'_>, name: &str) -> Result<PathBuf, VolumeError> 
     } else {
         return Err(VolumeError::Unsupported(volume));
     };
-    if spec.local.is_some() && let Some(group) = ownership::fs_group(cx.pod) {
+    if spec.local.is_some()
+        && let Some(group) = ownership::fs_group(cx.pod)
+    {
         ownership::give_to_group(&dir, group, Access::ReadWrite)?;
     }
     Ok(dir)
@@ -206,7 +209,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::objects::FixedObjects;
+    use crate::objects::fixed::FixedObjects;
 
     struct Fixture {
         dir: tempfile::TempDir,
@@ -291,8 +294,14 @@ mod tests {
             fixture.set_up(json!([volume]), json!({})).await.unwrap_err().to_string()
         };
         let prefix = "MountVolume.SetUp failed for volume \"v\" : ";
-        assert_eq!(error(json!({"configMap": {"name": "gone"}})).await, format!("{prefix}configmap \"gone\" not found"));
-        assert_eq!(error(json!({"secret": {"secretName": "gone"}})).await, format!("{prefix}secret \"gone\" not found"));
+        assert_eq!(
+            error(json!({"configMap": {"name": "gone"}})).await,
+            format!("{prefix}configmap \"gone\" not found")
+        );
+        assert_eq!(
+            error(json!({"secret": {"secretName": "gone"}})).await,
+            format!("{prefix}secret \"gone\" not found")
+        );
         let key = json!({"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "k", "path": "k"}]}});
         assert_eq!(error(key).await, format!("{prefix}configmap references non-existent config key: k"));
         let optional = json!([{"name": "v", "secret": {"secretName": "gone", "optional": true}}]);

@@ -54,7 +54,8 @@ pub(crate) fn fs_group(pod: &Pod) -> Option<u32> {
 
 /// The user as which every container of the Pod runs, when they all name the same one.
 pub(crate) fn common_user(pod: &Pod) -> Option<u32> {
-    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()).and_then(|it| it.run_as_user);
+    let of_pod =
+        pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()).and_then(|it| it.run_as_user);
     let mut common: Option<i64> = None;
     for container in crate::fields::containers_of(pod) {
         let user = container.security_context.as_ref().and_then(|it| it.run_as_user).or(of_pod)?;

@@ -84,7 +84,8 @@ pub(crate) async fn config_map(
 ) -> Result<Payload, VolumeError> {
     let data = match cx.objects.config_map(cx.namespace(), name).await {
         Ok(found) => {
-            let text = found.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
+            let text =
+                found.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
             let binary = found.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
             text.chain(binary).collect()
         }

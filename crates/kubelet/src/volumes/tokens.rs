@@ -67,7 +67,9 @@ impl Tokens {
                 tracing::warn!(error, account = key.account, "cannot refresh token, keeping the old one");
                 Ok((kept.token, kept.refresh))
             }
-            (Err(error), Some(_)) => Err(format!("token {} expired and refresh failed: {error}", key.account)),
+            (Err(error), Some(_)) => {
+                Err(format!("token {} expired and refresh failed: {error}", key.account))
+            }
             (Err(error), None) => Err(format!("failed to fetch token: {error}")),
         }
     }
@@ -83,8 +85,8 @@ impl Tokens {
     async fn request(&self, wanted: &Wanted<'_>, key: &Key, objects: &dyn Objects) -> Result<Kept, String> {
         let meta = &wanted.pod.metadata;
         let request = TokenRequest {
-            spec: TokenRequestSpec {
-                audiences: if key.audience.is_empty() { Vec::new() } else { vec![key.audience.clone()] },
+            spec: Some(TokenRequestSpec {
+                audiences: Some(key.audience.clone()).filter(|it| !it.is_empty()).map(|it| vec![it]),
                 expiration_seconds: Some(key.seconds),
                 bound_object_ref: Some(BoundObjectReference {
                     api_version: Some("v1".to_owned()),
@@ -92,16 +94,18 @@ impl Tokens {
                     name: meta.name.clone(),
                     uid: meta.uid.clone(),
                 }),
-            },
+            }),
             ..TokenRequest::default()
         };
         let namespace = meta.namespace.as_deref().unwrap_or_default();
-        let answer = objects.token(namespace, &key.account, &request).await.map_err(|error| error.to_string())?;
-        let seconds = answer.spec.expiration_seconds.unwrap_or(key.seconds);
-        let status = answer.status.ok_or("the answer has no token")?;
-        let expires = status.expiration_timestamp.0;
+        let answer =
+            objects.token(namespace, &key.account, &request).await.map_err(|error| error.to_string())?;
+        let seconds = answer.spec.and_then(|spec| spec.expiration_seconds).unwrap_or(key.seconds);
+        let status = answer.status.ok_or("the answer has no status")?;
+        let expires = status.expiration_timestamp.ok_or("the answer has no expiration")?.0;
+        let token = status.token.ok_or("the answer has no token")?;
         let jitter = rand::random::<f64>() * JITTER_SECONDS;
-        Ok(Kept { token: status.token, expires, refresh: refresh_at(expires, seconds, jitter) })
+        Ok(Kept { token, expires, refresh: refresh_at(expires, seconds, jitter) })
     }
 }
 
@@ -130,7 +134,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::objects::{FixedObjects, ReadError};
+    use crate::objects::ReadError;
+    use crate::objects::fixed::FixedObjects;
 
     #[test]
     fn refresh_comes_at_four_fifths_or_after_a_day() {
@@ -161,7 +166,8 @@ mod tests {
             Err(ReadError::Other("down".into())),
             answer("two", hour.checked_add(Duration::from_secs(3607)).unwrap()),
         ];
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u", "namespace": "n"}})).unwrap();
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u", "namespace": "n"}})).unwrap();
         let tokens = Tokens::default();
         let wanted = Wanted { pod: &pod, audience: "", seconds: Some(3607) };
         let get = async || tokens.get(wanted, &objects, &clock).await.map(|it| it.0);
@@ -171,7 +177,7 @@ mod tests {
         clock.advance(Duration::from_secs(100));
         assert_eq!(get().await.as_deref(), Ok("one"), "the refresh failed");
         assert_eq!(get().await.as_deref(), Ok("two"));
-        clock.advance(Duration::from_secs(4000));
+        clock.advance(Duration::from_secs(5000));
         assert!(get().await.unwrap_err().contains("expired"));
     }
 }
