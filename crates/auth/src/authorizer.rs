@@ -7,8 +7,10 @@ use coracle_api::status::Status;
 use coracle_api::user::{MASTERS, User};
 
 use crate::attributes::Attributes;
+use crate::bootstrap::node_rules;
 use crate::directory::Directory;
-use crate::rbac::{Grant, Policy, Verdict};
+use crate::node;
+use crate::rbac::{Grant, Policy, Rule, Verdict};
 
 /// Proof that a wish was authorised. Registry verbs take one; nothing outside this module can make one.
 #[derive(Debug, Clone)]
@@ -61,6 +63,7 @@ impl fmt::Display for By {
 pub struct Authorizer {
     policy: Arc<Policy>,
     directory: Arc<dyn Directory>,
+    node_rules: Arc<[Rule]>,
 }
 
 impl fmt::Debug for Authorizer {
@@ -71,7 +74,7 @@ impl fmt::Debug for Authorizer {
 
 impl Authorizer {
     pub fn new(policy: Arc<Policy>, directory: Arc<dyn Directory>) -> Authorizer {
-        Authorizer { policy, directory }
+        Authorizer { policy, directory, node_rules: node_rules().into() }
     }
 
     pub fn policy(&self) -> &Policy {
@@ -87,9 +90,20 @@ impl Authorizer {
         if attributes.user.in_group(MASTERS) {
             return Decision::Allowed(Permit { attributes, by: By::Masters });
         }
+        let mut said = match node::decide(&attributes, &*self.directory, &self.node_rules) {
+            Some(Ok(())) => return Decision::Allowed(Permit { attributes, by: By::Node }),
+            Some(Err(why)) => why,
+            None => String::new(),
+        };
         match self.policy.decide(&attributes) {
             Verdict::Allowed(grant) => Decision::Allowed(Permit { attributes, by: By::Rbac(grant) }),
-            Verdict::NoOpinion(reason) => Decision::NoOpinion(attributes, reason),
+            Verdict::NoOpinion(reason) => {
+                if !said.is_empty() && !reason.is_empty() {
+                    said.push('\n');
+                }
+                said.push_str(&reason);
+                Decision::NoOpinion(attributes, said)
+            }
         }
     }
 

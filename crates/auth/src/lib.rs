@@ -11,8 +11,10 @@ pub mod bootstrap;
 pub mod directory;
 pub mod escalation;
 pub mod impersonate;
-pub mod node;
+mod node;
+pub mod node_restriction;
 pub mod pki;
+mod pod_references;
 pub mod rbac;
 pub mod review;
 #[cfg(test)]

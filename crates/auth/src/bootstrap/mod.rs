@@ -5,6 +5,7 @@
 mod policy;
 mod reconcile;
 
+pub(crate) use policy::node_rules;
 pub use policy::{Subject, objects};
 pub use reconcile::{Reconciled, reconcile};
 

@@ -82,6 +82,16 @@ pub fn objects() -> Vec<Value> {
     out.into_iter().map(|(_, object)| object).collect()
 }
 
+/// What every node may do alike.
+pub(crate) fn node_rules() -> Vec<Rule> {
+    Policy::read(POLICY)
+        .roles
+        .into_iter()
+        .find(|r| r.name == "system:node")
+        .map(|r| r.rules)
+        .unwrap_or_default()
+}
+
 impl Policy {
     /// The file is part of the program and tested to have no line that says nothing.
     fn read(text: &str) -> Policy {
