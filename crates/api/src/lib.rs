@@ -20,6 +20,7 @@ pub mod openapi;
 pub mod patch;
 pub mod path;
 pub mod print;
+pub mod quantity;
 pub mod rules;
 pub mod schema;
 pub mod selector;

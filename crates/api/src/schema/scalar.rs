@@ -6,6 +6,7 @@ use serde_json::{Number, Value};
 
 use super::facts::Type;
 use super::time;
+use crate::quantity::Quantity;
 
 /// Why a value is not taken.
 pub(super) enum Wrong {
@@ -109,27 +110,10 @@ fn padding_damage(text: &str, first: usize, have: usize) -> usize {
     rest.next().map_or(first, |(i, _)| i)
 }
 
-const BAD_QUANTITY: &str =
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-
 fn quantity(value: &Value) -> Result<Value, Wrong> {
-    let text = match value {
-        Value::String(s) => s.trim().to_owned(),
-        other => other.to_string(),
+    let parsed = match value {
+        Value::String(s) => Quantity::parse(s.trim()),
+        other => Quantity::parse(&other.to_string()),
     };
-    if is_quantity(&text) { Ok(Value::String(text)) } else { Err(Wrong::Value(BAD_QUANTITY.to_owned())) }
+    parsed.map(|q| Value::String(q.to_string())).map_err(|e| Wrong::Value(e.to_string()))
 }
-
-/// A signed decimal number with a suffix.
-fn is_quantity(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let number = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at(number);
-    let exponent = suffix.strip_prefix(['e', 'E']).filter(|e| !e.is_empty());
-    number.contains(|c: char| c.is_ascii_digit())
-        && number.matches('.').count() < 2
-        && (SUFFIXES.contains(&suffix) || exponent.is_some_and(|e| e.parse::<i8>().is_ok()))
-}
-
-const SUFFIXES: [&str; 16] =
-    ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
