@@ -8,6 +8,8 @@ pub mod managed;
 pub mod merge;
 #[cfg(test)]
 mod model;
+mod order;
+pub mod strategic;
 
 pub use facts::{Facts, ListType};
 
@@ -20,6 +22,9 @@ pub enum PatchError {
     /// The document is no patch of its type.
     #[error("error decoding patch: {0}")]
     Decode(String),
+    /// As `Decode`, where the reference says no more than why.
+    #[error("{0}")]
+    Malformed(String),
     #[error("The allowed maximum operations in a JSON patch is {limit}, got {got}")]
     TooManyOperations { limit: usize, got: usize },
     /// A JSON patch does not fit the object. The reference says why to nobody.
@@ -33,7 +38,7 @@ pub enum PatchError {
 impl From<PatchError> for Status {
     fn from(e: PatchError) -> Status {
         match e {
-            PatchError::Decode(_) => Status::bad_request(e.to_string()),
+            PatchError::Decode(_) | PatchError::Malformed(_) => Status::bad_request(e.to_string()),
             PatchError::TooManyOperations { .. } => {
                 Status::new(413, "RequestEntityTooLarge", format!("Request entity is too large: {e}"))
             }
