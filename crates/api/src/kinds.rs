@@ -3,9 +3,13 @@
 //! Routes, discovery, OpenAPI, RBAC names, storage keys, garbage collection, namespace deletion, tables and CLI names
 //! derive from [`KINDS`]. A custom resource becomes the same [`Kind`] at run time.
 
+pub mod apps;
+pub mod batch;
 pub mod core;
+pub mod rbac;
 #[cfg(test)]
 mod recorded;
+pub mod workload;
 
 use std::borrow::Cow;
 use std::mem;
@@ -335,11 +339,11 @@ pub static KINDS: &[Kind] = kinds! {
         Cluster "APIService" "apiservices" .extension() .sub(&[Status]) .print(&print::API_SERVICE);
     }
     "apps" "v1" in "io.k8s.api.apps.v1" {
-        Namespaced "ControllerRevision" "controllerrevisions" .print(&print::CONTROLLER_REVISION);
-        Namespaced "DaemonSet" "daemonsets" .short(texts!["ds"]) .all() .sub(&[Status]) .print(&print::DAEMON_SET);
-        Namespaced "Deployment" "deployments" .short(texts!["deploy"]) .all() .sub(&[Scale, Status]) .print(&print::DEPLOYMENT);
-        Namespaced "ReplicaSet" "replicasets" .short(texts!["rs"]) .all() .sub(&[Scale, Status]) .print(&print::REPLICA_SET);
-        Namespaced "StatefulSet" "statefulsets" .short(texts!["sts"]) .all() .sub(&[Scale, Status]) .print(&print::STATEFUL_SET);
+        Namespaced "ControllerRevision" "controllerrevisions" .rules(&apps::controller_revision::ControllerRevision) .print(&print::CONTROLLER_REVISION);
+        Namespaced "DaemonSet" "daemonsets" .short(texts!["ds"]) .all() .sub(&[Status]) .rules(&apps::daemon_set::DaemonSet) .print(&print::DAEMON_SET);
+        Namespaced "Deployment" "deployments" .short(texts!["deploy"]) .all() .sub(&[Scale, Status]) .rules(&apps::deployment::Deployment) .print(&print::DEPLOYMENT);
+        Namespaced "ReplicaSet" "replicasets" .short(texts!["rs"]) .all() .sub(&[Scale, Status]) .rules(&apps::replica_set::ReplicaSet) .print(&print::REPLICA_SET);
+        Namespaced "StatefulSet" "statefulsets" .short(texts!["sts"]) .all() .sub(&[Scale, Status]) .rules(&apps::stateful_set::StatefulSet) .print(&print::STATEFUL_SET);
     }
     "events.k8s.io" "v1" in "io.k8s.api.events.v1" {
         Namespaced "Event" "events" .short(texts!["ev"]) .view() .rules(&core::event::NewEvent) .print(&print::EVENT);
@@ -361,8 +365,8 @@ pub static KINDS: &[Kind] = kinds! {
         Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .view() .print(&print::HORIZONTAL_POD_AUTOSCALER);
     }
     "batch" "v1" in "io.k8s.api.batch.v1" {
-        Namespaced "CronJob" "cronjobs" .short(texts!["cj"]) .all() .sub(&[Status]) .print(&print::CRON_JOB);
-        Namespaced "Job" "jobs" .all() .sub(&[Status]) .print(&print::JOB);
+        Namespaced "CronJob" "cronjobs" .short(texts!["cj"]) .all() .sub(&[Status]) .rules(&batch::cron_job::CronJob) .print(&print::CRON_JOB);
+        Namespaced "Job" "jobs" .all() .sub(&[Status]) .rules(&batch::job::Job) .print(&print::JOB);
     }
     "certificates.k8s.io" "v1" in "io.k8s.api.certificates.v1" {
         Cluster "CertificateSigningRequest" "certificatesigningrequests" .short(texts!["csr"]) .sub(&[Approval, Status]) .print(&print::CERTIFICATE_SIGNING_REQUEST);
@@ -378,10 +382,10 @@ pub static KINDS: &[Kind] = kinds! {
         Namespaced "PodDisruptionBudget" "poddisruptionbudgets" .short(texts!["pdb"]) .sub(&[Status]) .print(&print::POD_DISRUPTION_BUDGET);
     }
     "rbac.authorization.k8s.io" "v1" in "io.k8s.api.rbac.v1" {
-        Cluster "ClusterRoleBinding" "clusterrolebindings" .print(&print::BINDING);
-        Cluster "ClusterRole" "clusterroles";
-        Namespaced "RoleBinding" "rolebindings" .print(&print::BINDING);
-        Namespaced "Role" "roles";
+        Cluster "ClusterRoleBinding" "clusterrolebindings" .rules(&rbac::ClusterRoleBinding) .print(&print::BINDING);
+        Cluster "ClusterRole" "clusterroles" .rules(&rbac::ClusterRole);
+        Namespaced "RoleBinding" "rolebindings" .rules(&rbac::RoleBinding) .print(&print::BINDING);
+        Namespaced "Role" "roles" .rules(&rbac::Role);
     }
     "storage.k8s.io" "v1" in "io.k8s.api.storage.v1" {
         Cluster "CSIDriver" "csidrivers" .print(&print::CSI_DRIVER);

@@ -89,8 +89,13 @@ fn check(case: &Value) -> Option<String> {
     }
     let in_pod = text(case, &["object", "kind"]) == "Pod";
     for (key, answer) in case["answer"].as_object().into_iter().flatten() {
-        let mut got = comparable(at(&obj, &[key]), in_pod);
         let mut want = comparable(answer, in_pod);
+        let mut got = comparable(at(&obj, &[key]), in_pod);
+        if name == "automount/projected-by-hand" || key == "metadata" {
+            // Only a part of it was recorded.
+            let part = |m: &mut Map<String, Value>| m.retain(|k, _| want.get(k).is_some());
+            got.as_object_mut().map(part);
+        }
         if name == "kinds/job" {
             for side in [&mut got, &mut want] {
                 side.as_object_mut().map(|m| (m.remove("selector"), m.remove("template")));

@@ -1,7 +1,7 @@
 //! The rules of Services, apart from the allocation of addresses and node ports.
 
 mod change;
-mod checks;
+pub mod checks;
 
 use serde_json::{Map, Value, json};
 
