@@ -397,3 +397,6 @@ fn resource_matches(rule: &str, r: &ResourceTarget) -> bool {
 pub(crate) fn url_covers(rule: &str, path: &str) -> bool {
     rule == ALL || rule == path || (rule.ends_with('*') && path.starts_with(rule.trim_end_matches('*')))
 }
+
+#[cfg(test)]
+mod tests;

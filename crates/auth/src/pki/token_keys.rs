@@ -97,7 +97,7 @@ impl Signer {
 impl TokenKeys {
     /// A new key that lives as long as the process.
     pub fn memory() -> TokenKeys {
-        TokenKeys::in_background(|| Signer::make())
+        TokenKeys::in_background(Signer::make)
     }
 
     /// The key `sa.key`, made where there is none. Every `sa-*.pub` beside it verifies as well: to rotate, move

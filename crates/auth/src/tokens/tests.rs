@@ -369,3 +369,32 @@ fn requests_are_bounded() {
         "cannot bind token for serviceaccount \"other\" to pod running with different serviceaccount name."
     );
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    /// No change of a token's text is good, whatever it hits.
+    #[test]
+    fn mangled_tokens_are_refused(at in 0usize..2000, with in proptest::prelude::any::<char>(), insert in proptest::prelude::any::<bool>()) {
+        let (world, token) = mangling();
+        let at = at % token.len();
+        let mut mangled = token.clone();
+        let end = if insert { at } else { at + 1 };
+        mangled.replace_range(at..end, &with.to_string());
+        if mangled != *token {
+            proptest::prop_assert!(world.verify(&mangled).is_err(), "{}", mangled);
+        }
+        proptest::prop_assert!(world.verify(token).is_ok());
+    }
+}
+
+/// One key for all cases: making it takes longer than the cases.
+fn mangling() -> &'static (World, String) {
+    static WORLD: std::sync::OnceLock<(World, String)> = std::sync::OnceLock::new();
+    WORLD.get_or_init(|| {
+        let world = world();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let token = runtime.block_on(world.token(None));
+        (world, token)
+    })
+}
