@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use coracle_api::field::go_quote;
+use coracle_api::path::RequestInfo;
+use coracle_api::selector::FieldSelector;
 use coracle_api::status::{Resource, Status};
 use coracle_api::user::User;
 
@@ -36,6 +38,23 @@ pub struct ResourceTarget {
 }
 
 impl Attributes {
+    /// What a request line asks for: the very value that is served afterwards.
+    pub fn of_request(user: Arc<User>, info: &RequestInfo) -> Attributes {
+        if !info.is_resource {
+            return Attributes::path(user, &info.verb, &info.path);
+        }
+        let target = ResourceTarget {
+            group: info.group.clone(),
+            version: info.version.clone(),
+            resource: info.resource.clone(),
+            subresource: info.subresource.clone(),
+            namespace: info.namespace.clone(),
+            name: info.name.clone(),
+            fields: selected_fields(&info.field_selector),
+        };
+        Attributes::resource(user, &info.verb, target)
+    }
+
     pub fn resource(user: Arc<User>, verb: &str, target: ResourceTarget) -> Attributes {
         Attributes { user, verb: verb.to_owned(), target: Target::Resource(target) }
     }
@@ -118,6 +137,13 @@ impl ResourceTarget {
     }
 }
 
+/// The `key=value` terms. A selector that cannot be read pins nothing, and is refused where it is served.
+pub(crate) fn selected_fields(selector: &str) -> Vec<(String, String)> {
+    let Ok(selector) = FieldSelector::parse(selector) else { return Vec::new() };
+    let equal = selector.terms.into_iter().filter(|term| term.equal);
+    equal.map(|term| (term.path, term.value)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +163,25 @@ mod tests {
             denied("create", ResourceTarget::new("apps", "deployments").subresource("scale").named("d")),
             r#"deployments.apps "d" is forbidden: User "jane" cannot create resource "deployments/scale" in API group "apps" at the cluster scope"#
         );
+    }
+
+    #[test]
+    fn a_request_is_what_it_says() {
+        let of = |method, path, query| {
+            let info = RequestInfo::parse(method, path, query).unwrap();
+            Attributes::of_request(Arc::new(User::anonymous()), &info)
+        };
+        let listed = of(
+            "GET",
+            "/api/v1/namespaces/ns/pods",
+            "fieldSelector=spec.nodeName%3Dn1,status.phase!%3DFailed",
+        );
+        let mut target = ResourceTarget::new("", "pods").within("ns");
+        target.version = "v1".into();
+        target.fields = vec![("spec.nodeName".into(), "n1".into())];
+        assert_eq!((listed.verb.as_str(), listed.as_resource()), ("list", Some(&target)));
+        let path = of("GET", "/healthz", "");
+        assert_eq!((path.verb.as_str(), path.target), ("get", Target::Path("/healthz".into())));
     }
 
     #[test]

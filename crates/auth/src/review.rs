@@ -53,10 +53,7 @@ fn selected_fields(asked: &Value) -> Vec<(String, String)> {
         (text(r, &["operator"]) == "In")
             .then(|| Some((text(r, &["key"]).to_owned(), value.as_str()?.to_owned())))?
     });
-    let raw = text(asked, &["fieldSelector", "rawSelector"]).split(',').filter_map(|term| {
-        let (key, value) = term.split_once("==").or_else(|| term.split_once('='))?;
-        (!key.ends_with('!')).then(|| (key.trim().to_owned(), value.trim().to_owned()))
-    });
+    let raw = crate::attributes::selected_fields(text(asked, &["fieldSelector", "rawSelector"]));
     given.chain(raw).collect()
 }
 
