@@ -125,6 +125,16 @@ pub trait Rules: Send + Sync {
         }
     }
 
+    /// Whether a new object keeps the status that its creator sent (a kubelet registers its Node whole).
+    fn keeps_status(&self) -> bool {
+        false
+    }
+
+    /// Whether a deletion answers with the deleted object; else with a Status.
+    fn returns_deleted(&self) -> bool {
+        false
+    }
+
     /// The seconds of grace a deletion gets, and whether the object stays until they are over (Pods). `asked` is what
     /// the caller's DeleteOptions said.
     fn grace_seconds(&self, _obj: &Value, _asked: Option<i64>) -> Option<i64> {

@@ -1,1 +1,29 @@
-//! apiserver
+//! The API server: HTTP in, the store out, one write path for every kind and every caller.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod admission;
+mod body;
+mod bootstrap;
+mod directory;
+mod grants;
+mod health;
+mod kubernetes_service;
+mod managed;
+mod metrics;
+mod negotiate;
+mod openapi;
+mod options;
+mod paths;
+mod pipeline;
+mod registry;
+mod respond;
+mod reviews;
+mod server;
+mod serving;
+mod subresources;
+
+pub use body::Body;
+pub use registry::select::meta_of;
+pub use server::{Cidr, Config, Local, Server};

@@ -1,0 +1,109 @@
+//! What the cluster has to say about a write, beyond what the kind's own rules check.
+//!
+//! [`PLUGINS`] is the whole list, in order. Mutation goes through all of them before the object is validated, validation
+//! after: a plugin sees what the others left.
+
+mod default_tolerations;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+pub(crate) mod service_account;
+mod taint_nodes;
+
+use std::sync::Arc;
+
+use coracle_api::{Kind, Status, Subresource, User};
+use serde_json::Value;
+
+use crate::registry::Call;
+use crate::server::Core;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// One write, as plugins see it.
+pub(crate) struct Admit<'a> {
+    pub core: &'a Core,
+    pub user: &'a Arc<User>,
+    pub operation: Operation,
+    pub kind: &'a Kind,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub sub: Option<Subresource>,
+    pub old: Option<&'a Value>,
+}
+
+impl<'a> Admit<'a> {
+    pub(crate) fn create(core: &'a Core, call: &'a Call, kind: &'a Kind) -> Admit<'a> {
+        Admit {
+            core,
+            user: call.user(),
+            operation: Operation::Create,
+            kind,
+            namespace: &call.namespace,
+            name: &call.name,
+            sub: call.sub,
+            old: None,
+        }
+    }
+
+    pub(crate) fn update(core: &'a Core, call: &'a Call, kind: &'a Kind, old: &'a Value) -> Admit<'a> {
+        Admit { operation: Operation::Update, old: Some(old), ..Admit::create(core, call, kind) }
+    }
+
+    pub(crate) fn delete(core: &'a Core, call: &'a Call, kind: &'a Kind, old: &'a Value) -> Admit<'a> {
+        Admit { operation: Operation::Delete, old: Some(old), ..Admit::create(core, call, kind) }
+    }
+
+    pub(crate) fn with_name(self, name: &'a str) -> Admit<'a> {
+        Admit { name, ..self }
+    }
+
+    pub(crate) fn is_kind(&self, group: &str, kind: &str) -> bool {
+        self.kind.group == group && self.kind.kind == kind
+    }
+
+    /// The creation of a Pod itself, where most plugins act.
+    pub(crate) fn creates_pod(&self) -> bool {
+        self.operation == Operation::Create && self.sub.is_none() && self.is_kind("", "Pod")
+    }
+
+    /// The 403 that a plugin refuses with.
+    pub(crate) fn forbidden(&self, name: &str, why: &str) -> Status {
+        Status::forbidden(self.kind.resource(), name, why)
+    }
+}
+
+/// One opinion.
+pub(crate) trait Plugin: Sync {
+    fn mutate(&self, _: &Admit<'_>, _: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// `obj` is `None` for a deletion.
+    fn validate(&self, _: &Admit<'_>, _obj: Option<&Value>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// In the reference's order.
+const PLUGINS: [&dyn Plugin; 6] = [
+    &namespace_lifecycle::NamespaceLifecycle,
+    &service_account::ServiceAccount,
+    &node_restriction::NodeRestriction,
+    &taint_nodes::TaintNodesByCondition,
+    &priority::Priority,
+    &default_tolerations::DefaultTolerationSeconds,
+];
+
+pub(crate) fn mutate(admit: &Admit<'_>, obj: &mut Value) -> Result<(), Status> {
+    PLUGINS.iter().try_for_each(|p| p.mutate(admit, obj))
+}
+
+pub(crate) fn validate(admit: &Admit<'_>, obj: Option<&Value>) -> Result<(), Status> {
+    PLUGINS.iter().try_for_each(|p| p.validate(admit, obj))
+}

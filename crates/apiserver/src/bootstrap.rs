@@ -1,0 +1,110 @@
+//! What every cluster starts with: namespaces, priority classes and the policy, written in one transaction.
+
+use std::sync::Arc;
+
+use coracle_api::rules::Cx;
+use coracle_api::{Kind, Status, User, object};
+use coracle_auth::bootstrap::{self, Reconciled};
+use coracle_store::{Expect, Op, Txn};
+use serde_json::{Value, json};
+
+use crate::registry::{self, decode, versions, write};
+use crate::server::Core;
+
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// Name, value and description of the classes that the system's own Pods use.
+const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+];
+
+/// Write what is missing. All of it is one commit: either the cluster has its beginnings or it has nothing.
+pub(crate) async fn run(core: &Core) -> Result<(), Status> {
+    let mut txn = Txn::default();
+    for name in NAMESPACES {
+        create_absent(
+            core,
+            &mut txn,
+            json!({
+                "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}
+            }),
+        )?;
+    }
+    for (name, value, description) in PRIORITY_CLASSES {
+        create_absent(
+            core,
+            &mut txn,
+            json!({
+                "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+                "value": value, "description": description,
+            }),
+        )?;
+    }
+    for wanted in bootstrap::objects() {
+        reconcile(core, &mut txn, wanted)?;
+    }
+    if txn.ops.is_empty() {
+        return Ok(());
+    }
+    core.store.commit(txn).await.map(|_| ()).map_err(versions::store_failed)
+}
+
+/// The kind and the key of an object that says what it is.
+fn place(core: &Core, obj: &Value) -> Result<(Arc<Kind>, String), Status> {
+    let (version, kind) = (object::text(obj, &["apiVersion"]), object::text(obj, &["kind"]));
+    let found = core.catalog().by_api_version(version, kind);
+    let kind = found.ok_or_else(|| Status::internal(format!("{version} {kind} is not served")))?;
+    let key = registry::key(&kind, object::namespace(obj), object::name(obj));
+    Ok((kind, key))
+}
+
+fn create_absent(core: &Core, txn: &mut Txn, obj: Value) -> Result<(), Status> {
+    let (kind, key) = place(core, &obj)?;
+    if core.store.snapshot().get(&key).is_some() {
+        return Ok(());
+    }
+    put(core, txn, &kind, key, Expect::Absent, born(core, &kind, obj)?);
+    Ok(())
+}
+
+fn reconcile(core: &Core, txn: &mut Txn, wanted: Value) -> Result<(), Status> {
+    let (kind, key) = place(core, &wanted)?;
+    let existing = core.store.snapshot().get(&key);
+    let value: Option<Value> = existing.as_ref().and_then(|v| serde_json::from_slice(&v.json).ok());
+    let expect = existing.map_or(Expect::Absent, |v| Expect::Revision(v.revision));
+    match bootstrap::reconcile(value.as_ref(), &wanted) {
+        Reconciled::Unchanged => {}
+        Reconciled::Create(obj) | Reconciled::Recreate(obj) => {
+            put(core, txn, &kind, key, expect, born(core, &kind, obj)?);
+        }
+        Reconciled::Update(obj) => put(core, txn, &kind, key, expect, obj),
+    }
+    Ok(())
+}
+
+fn put(_: &Core, txn: &mut Txn, kind: &Kind, key: String, expect: Expect, obj: Value) {
+    let key: Arc<str> = key.into();
+    txn.checks.push((key.clone(), expect));
+    txn.ops.push(Op::Put(key, write::draft(kind, &obj)));
+}
+
+/// A new object of the server's own: the same shape and defaults as anybody's, without admission.
+pub(crate) fn born(core: &Core, kind: &Kind, mut obj: Value) -> Result<Value, Status> {
+    let cx = Cx { now: core.clock.now_rfc3339(), user: User::default() };
+    let m = object::metadata_mut(&mut obj);
+    m.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
+    m.insert("creationTimestamp".into(), json!(cx.now));
+    let (obj, _) = decode::shape(core, kind, obj).map_err(Status::internal)?;
+    let mut obj = decode::defaulted(core, kind, obj);
+    kind.rules.prepare_create(&cx, &mut obj);
+    let (obj, _) = decode::shape(core, kind, obj).map_err(Status::internal)?;
+    Ok(decode::defaulted(core, kind, obj))
+}

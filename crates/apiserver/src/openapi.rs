@@ -1,0 +1,81 @@
+//! /openapi: the schemas as documents, made when somebody first asks and kept until the catalog changes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use coracle_api::openapi::{OpenApi, Silent};
+use coracle_api::{Status, codec};
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+
+use crate::body::Body;
+use crate::paths::VERSION;
+use crate::respond::{self, Answer};
+use crate::server::Core;
+
+/// The documents that have been made, by path below `/openapi/`.
+#[derive(Debug, Default)]
+pub(crate) struct Documents(Mutex<HashMap<String, Arc<Document>>>);
+
+#[derive(Debug)]
+struct Document {
+    json: Bytes,
+    tag: HeaderValue,
+}
+
+pub(crate) async fn answer(core: &Arc<Core>, request: &Parts, rest: &[&str]) -> Result<Answer, Status> {
+    let path = rest.join("/");
+    let Some(document) = document(core, path).await? else { return Ok(respond::page_not_found()) };
+    let known = request.headers.get(IF_NONE_MATCH).is_some_and(|tag| *tag == document.tag);
+    let mut answer = respond::whole(200, "application/json", Body::Whole(document.json.clone()));
+    if known {
+        *answer.body_mut() = Body::empty();
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    answer.headers_mut().insert(ETAG, document.tag.clone());
+    answer.headers_mut().insert(VARY, HeaderValue::from(ACCEPT));
+    // A client that asks by hash gets the same bytes for ever.
+    let cache = if request.uri.query().is_some_and(|q| q.contains("hash=")) {
+        "public, immutable"
+    } else {
+        "no-cache, private"
+    };
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    Ok(answer)
+}
+
+async fn document(core: &Arc<Core>, path: String) -> Result<Option<Arc<Document>>, Status> {
+    let made = core.documents.0.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
+    if made.is_some() {
+        return Ok(made);
+    }
+    // A document is megabytes of JSON: it is made where it holds up no other request.
+    let (core, at) = (core.clone(), path.clone());
+    let made = tokio::task::spawn_blocking(move || write(&core, &at)).await;
+    let made = made.map_err(|e| Status::internal(e.to_string()))?.map(Arc::new);
+    Ok(made)
+}
+
+fn write(core: &Core, path: &str) -> Option<Document> {
+    let catalog = core.catalog();
+    let documents = OpenApi { catalog: &catalog, schemas: &core.schemas, prose: &Silent, version: VERSION };
+    let value = match path.split_once('/') {
+        None if path == "v2" => documents.swagger(),
+        None if path == "v3" => documents.index(),
+        Some(("v3", rest)) => documents.document(rest)?,
+        _ => return None,
+    };
+    let json: Bytes = codec::encode::compact(&value).into();
+    let digest: String = Sha256::digest(&json).iter().map(|b| format!("{b:02X}")).collect();
+    let tag = HeaderValue::from_str(&format!("\"{digest}\"")).ok()?;
+    let document = Document { json, tag };
+    let mut all = core.documents.0.lock().unwrap_or_else(PoisonError::into_inner);
+    all.insert(
+        path.to_owned(),
+        Arc::new(Document { json: document.json.clone(), tag: document.tag.clone() }),
+    );
+    Some(document)
+}

@@ -1,0 +1,226 @@
+//! The whole order in which a request is looked at, in one function.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coracle_api::path::RequestInfo;
+use coracle_api::{Status, Subresource, User};
+use coracle_auth::impersonate::impersonate;
+use coracle_auth::{Attributes, Permit, ResourceTarget};
+use futures::FutureExt;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use rustls_pki_types::CertificateDer;
+
+use crate::body::{self, Incoming};
+use crate::negotiate::{self, Format};
+use crate::registry::{self, Call};
+use crate::respond::{self, Answer};
+use crate::server::Core;
+use crate::{metrics, paths, subresources};
+
+/// Who is at the other end.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    Remote {
+        certificates: Vec<CertificateDer<'static>>,
+    },
+    /// A part of this process: its identity is given, not proven.
+    Local(Arc<User>),
+}
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Answer one request.
+pub(crate) async fn answer(core: Arc<Core>, request: Request<Incoming>, caller: Arc<Caller>) -> Answer {
+    // An identifier first, so that every answer, of whatever step, can be told from others.
+    let audit_id = audit_id(request.headers());
+    let measured = metrics::start(&core, &request);
+    // A bug in one request must not end the connection of others.
+    let outcome = AssertUnwindSafe(filter(core.clone(), request, caller).boxed()).catch_unwind().await;
+    let mut answer = outcome.unwrap_or_else(|_| {
+        respond::text(500, "This request caused apiserver to panic. Look in the logs for details.\n")
+    });
+    measured.finish(&core, answer.status());
+    answer.headers_mut().insert(AUDIT_ID, audit_id);
+    answer
+}
+
+async fn filter(core: Arc<Core>, request: Request<Incoming>, caller: Arc<Caller>) -> Answer {
+    let (mut parts, body) = request.into_parts();
+    // What is asked for is read before who asks: the answer's format depends on it, and so does authorisation.
+    let path = parts.uri.path().to_owned();
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let info = match RequestInfo::parse(parts.method.as_str(), &path, &query) {
+        Ok(info) => info,
+        Err(status) => return respond::status(&status, Format::default()),
+    };
+    let format = negotiate::lenient(&parts.headers, &info.query);
+    let refuse = |status: Status| respond::status(&status, format);
+    // Who asks. A credential that is bad is refused, never ignored.
+    let user = match authenticate(&core, &mut parts.headers, &caller) {
+        Ok(user) => user,
+        Err(status) => return refuse(status),
+    };
+    let wish = attributes(&user, &info);
+    // In whose name: decided before authorisation, so that only the impersonated user's permissions count from here.
+    let wish = match impersonate(&mut parts.headers, &wish, &core.authorizer) {
+        Ok(Some(other)) => Attributes { user: other.user, ..wish },
+        Ok(None) => wish,
+        Err(status) => return refuse(status),
+    };
+    // May they: before anything of the cluster, even whether a resource exists, is told.
+    let permit = match permit(&core, wish, &info) {
+        Ok(permit) => permit,
+        Err(status) => return refuse(status),
+    };
+    let answered = if info.is_resource {
+        dispatch(&core, Request::from_parts(parts, body), info, permit).await
+    } else {
+        paths::answer(&core, &parts, &info).await
+    };
+    match answered {
+        Ok(answer) => answer,
+        Err(status) => refuse(status),
+    }
+}
+
+fn authenticate(core: &Core, headers: &mut HeaderMap, caller: &Caller) -> Result<Arc<User>, Status> {
+    match caller {
+        Caller::Local(user) => Ok(user.clone()),
+        Caller::Remote { certificates } => {
+            core.authenticator.authenticate(headers, certificates).map(|a| a.user)
+        }
+    }
+}
+
+fn attributes(user: &Arc<User>, info: &RequestInfo) -> Attributes {
+    if !info.is_resource {
+        return Attributes::path(user.clone(), &info.verb, &info.path);
+    }
+    let mut target = ResourceTarget::new(&info.group, &info.resource)
+        .subresource(&info.subresource)
+        .within(&info.namespace)
+        .named(&info.name);
+    target.version = info.version.clone();
+    target.fields = coracle_api::selector::FieldSelector::parse(&info.field_selector)
+        .map(|s| s.terms.into_iter().filter(|t| t.equal).map(|t| (t.path, t.value)).collect())
+        .unwrap_or_default();
+    Attributes::resource(user.clone(), &info.verb, target)
+}
+
+/// A stream into a container that is opened by GET (WebSocket) needs `create` too: reading is not enough to run things.
+fn permit(core: &Core, wish: Attributes, info: &RequestInfo) -> Result<Permit, Status> {
+    let streams = matches!(
+        Subresource::parse(&info.subresource),
+        Some(Subresource::Exec | Subresource::Attach | Subresource::PortForward)
+    );
+    if streams && info.resource == "pods" && info.verb == "get" {
+        core.authorizer.authorize(wish.clone())?;
+        return core.authorizer.authorize(wish.with_verb("create"));
+    }
+    core.authorizer.authorize(wish)
+}
+
+async fn dispatch(
+    core: &Arc<Core>,
+    request: Request<Incoming>,
+    info: RequestInfo,
+    permit: Permit,
+) -> Result<Answer, Status> {
+    let Some(kind) = core.catalog().find(&info.group, &info.version, &info.resource) else {
+        let known = core.catalog().group(&info.group).is_some();
+        return if known { Err(Status::no_resource()) } else { Ok(respond::page_not_found()) };
+    };
+    let sub = match info.subresource.as_str() {
+        "" => None,
+        name => Some(Subresource::parse(name).filter(|s| kind.has(*s)).ok_or_else(Status::no_resource)?),
+    };
+    if kind.is_namespaced() && info.namespace.is_empty() && !info.name.is_empty() && sub.is_some() {
+        return Err(Status::no_resource());
+    }
+    if !kind.is_namespaced() && !info.namespace.is_empty() && kind.plural != "namespaces" {
+        // A cluster-wide object cannot be reached through a namespace, or a permission there would open it.
+        return Err(Status::no_resource());
+    }
+    let format = match sub {
+        Some(s) if subresources::is_stream(s) => negotiate::lenient(request.headers(), &info.query),
+        _ => negotiate::resource(request.headers(), &info.query)?,
+    };
+    let namespace = if kind.is_namespaced() { info.namespace.clone() } else { String::new() };
+    let call = Arc::new(Call {
+        permit,
+        kind,
+        namespace,
+        name: info.name.clone(),
+        sub,
+        query: info.query.clone(),
+        format,
+        content_type: header(request.headers(), CONTENT_TYPE),
+        user_agent: header(request.headers(), USER_AGENT),
+        warnings: Mutex::default(),
+    });
+    let done = verb(core, &call, &info, request).await;
+    let mut answer = match done {
+        Ok(answer) => answer,
+        Err(status) => respond::status(&status, Format { shape: Default::default(), ..format }),
+    };
+    let warnings = call.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+    if answer.status().is_success() {
+        respond::add_warnings(&mut answer, &warnings);
+    }
+    drop(warnings);
+    Ok(answer)
+}
+
+async fn verb(
+    core: &Arc<Core>,
+    call: &Arc<Call>,
+    info: &RequestInfo,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
+    if let Some(sub) = call.sub {
+        return subresources::answer(core, call, sub, info, request).await;
+    }
+    // The verb is of the request; whether the name is there tells the item from the collection.
+    let on_item = !call.name.is_empty();
+    let read = matches!(info.verb.as_str(), "list" | "watch");
+    let fits = match info.verb.as_str() {
+        "create" | "deletecollection" => !on_item,
+        "update" | "patch" | "delete" | "get" => on_item,
+        _ => read,
+    };
+    if !fits || !call.kind.allows(&info.verb) {
+        return Err(Status::method_not_allowed());
+    }
+    if call.kind.is_virtual() && info.verb == "create" {
+        return crate::reviews::create(core, call, body::read(request.into_body()).await?).await;
+    }
+    if call.kind.is_namespaced() && call.namespace.is_empty() && !read {
+        return Err(Status::method_not_allowed());
+    }
+    match info.verb.as_str() {
+        "get" => registry::get::run(core, call).await,
+        "list" => registry::list::run(core, call).await,
+        "watch" => registry::watch::run(core, call.clone()).await,
+        "create" => registry::create::run(core, call, body::read(request.into_body()).await?).await,
+        "update" => registry::update::run(core, call, body::read(request.into_body()).await?).await,
+        "patch" => registry::patch::run(core, call, body::read(request.into_body()).await?).await,
+        "delete" => registry::delete::run(core, call, body::read(request.into_body()).await?).await,
+        "deletecollection" => {
+            registry::deletecollection::run(core, call, body::read(request.into_body()).await?).await
+        }
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> String {
+    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// The client's own identifier where it sends a sound one, else a new one.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    headers.get(AUDIT_ID).filter(|v| v.len() <= 64 && !v.is_empty()).cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is visible ASCII")
+    })
+}

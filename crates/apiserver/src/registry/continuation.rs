@@ -1,0 +1,72 @@
+//! The continue token of a paged list: which revision is being read and where the next page starts.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use coracle_api::{Status, codec};
+use serde_json::json;
+
+/// Where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Continuation {
+    /// −1 goes on with the present: what is left of an expired list.
+    pub revision: i64,
+    /// The last key that was sent.
+    pub after: String,
+}
+
+/// `prefix` is left out of the token, so that it cannot lead elsewhere.
+pub(crate) fn encode(revision: i64, prefix: &str, last_key: &str) -> String {
+    let start = format!("{}\0", last_key.strip_prefix(prefix).unwrap_or(last_key));
+    let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start});
+    URL_SAFE_NO_PAD.encode(token.to_string())
+}
+
+pub(crate) fn decode(token: &str, prefix: &str) -> Result<Continuation, Status> {
+    let refuse = |why: String| {
+        Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| refuse(e.to_string()))?;
+    let parsed = codec::json::parse(&bytes).map_err(|e| refuse(e.to_string()))?;
+    let v = parsed.value;
+    if v["v"] != "meta.k8s.io/v1" {
+        return Err(Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: server does not recognize this encoded version {}",
+            coracle_api::field::go_quote(v["v"].as_str().unwrap_or_default())
+        )));
+    }
+    let revision = v["rv"].as_i64().unwrap_or(0);
+    if revision == 0 {
+        return Err(refuse("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()));
+    }
+    let start = v["start"].as_str().unwrap_or_default();
+    if start.is_empty() {
+        return Err(refuse("encoded start key empty (version meta.k8s.io/v1)".into()));
+    }
+    // A relative step would leave the prefix that the caller may read.
+    if start.split('/').any(|part| part == ".." || part == ".") {
+        return Err(Status::bad_request(format!("invalid continue token: invalid key: {start}")));
+    }
+    let after = start.trim_start_matches('/').trim_end_matches('\0');
+    Ok(Continuation { revision, after: format!("{prefix}{after}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_round_and_stays_inside() {
+        let prefix = "/registry/pods/ns/";
+        let token = encode(7, prefix, "/registry/pods/ns/a");
+        assert_eq!(
+            decode(&token, prefix).unwrap(),
+            Continuation { revision: 7, after: "/registry/pods/ns/a".into() }
+        );
+        let out = URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":7,"start":"../../secrets/x\u0000"}"#);
+        assert!(decode(&out, prefix).unwrap_err().message.contains("invalid key"));
+        assert_eq!(
+            decode("xyz", prefix).unwrap_err().message,
+            "invalid continue token: continue key is not valid: invalid character 'Ç' looking for beginning of value"
+        );
+    }
+}

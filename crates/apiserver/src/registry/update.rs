@@ -1,0 +1,119 @@
+//! update: replace an object, or one of its halves, with what the client sends.
+
+use bytes::Bytes;
+use coracle_api::{Kind, Status, object};
+use coracle_store::{Expect, Version};
+use serde_json::{Value, json};
+
+use super::write::{self, Lost};
+use super::{Call, Outcome, create, decode, decode_stored};
+use crate::options::WriteOptions;
+use crate::respond::Answer;
+use crate::server::Core;
+
+/// How often a change is tried again on an object that somebody else changed meanwhile. Each loss means that another
+/// write won, so that a busy object still moves on; the bound only stops a livelock.
+const TRIES: usize = 64;
+
+pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer, Status> {
+    let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
+    let sent = decode::object(core, call, &call.kind, &body, options.field_validation)?;
+    let sent = addressed(call, sent)?;
+    let exists = core.store.snapshot().get(&call.key()).is_some();
+    if !exists && call.sub.is_none() && call.kind.rules.create_on_update() {
+        let outcome = create::object(core, call, sent, &options).await?;
+        return super::answer::object(core, call, 201, &outcome);
+    }
+    let outcome = change(core, call, &options, |_| Ok(sent.clone())).await?;
+    super::answer::object(core, call, 200, &outcome)
+}
+
+/// The body must mean the object that the path names.
+fn addressed(call: &Call, mut sent: Value) -> Result<Value, Status> {
+    let name = object::name(&sent);
+    if !name.is_empty() && name != call.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.name
+        )));
+    }
+    if name.is_empty() {
+        return Err(Status::bad_request("metadata.name: Required value: name must be provided"));
+    }
+    let namespace = object::namespace(&sent);
+    if call.kind.is_namespaced() {
+        if !namespace.is_empty() && namespace != call.namespace {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        object::metadata_mut(&mut sent).insert("namespace".into(), json!(call.namespace));
+    } else {
+        object::metadata_mut(&mut sent).shift_remove("namespace");
+    }
+    Ok(sent)
+}
+
+/// Change the call's object: `new` makes the new one from the old (both in the call's own kind), and is asked again
+/// whenever somebody else was faster.
+pub(crate) async fn change(
+    core: &Core,
+    call: &Call,
+    options: &WriteOptions,
+    new: impl Fn(&Value) -> Result<Value, Status>,
+) -> Result<Outcome, Status> {
+    let key = call.key();
+    for _ in 0..TRIES {
+        let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
+        let sent = new(&decode_stored(&call.kind, &current)?)?;
+        let (kind, sent) = create::to_stored(core, call, sent)?;
+        let old = decode_stored(&kind, &current)?;
+        crate::grants::check(core, call, &kind, &sent, Some(&old))?;
+        let mut obj = write::replaced(core, call, &kind, &old, sent, options)?;
+        let reserved = core.addresses.for_update(&kind, &mut obj, &old)?;
+        if write::is_same(&obj, &old) {
+            return Ok(Outcome::Stored(current));
+        }
+        if options.dry_run {
+            return Ok(write::as_served(call, obj));
+        }
+        match put_or_remove(core, call, &kind, &current, obj, &old).await {
+            Ok(outcome) => {
+                reserved.keep();
+                return Ok(outcome);
+            }
+            Err(Lost::Race) => continue,
+            Err(Lost::Failed(status)) => return Err(status),
+        }
+    }
+    Err(Status::conflict_modified(call.kind.resource(), &call.name))
+}
+
+async fn put_or_remove(
+    core: &Core,
+    call: &Call,
+    kind: &Kind,
+    current: &Version,
+    obj: Value,
+    old: &Value,
+) -> Result<Outcome, Lost> {
+    if is_last_word(kind, &obj, old) {
+        write::commit_delete(core, current).await?;
+        return Ok(write::as_served(call, obj));
+    }
+    let draft = write::draft(kind, &obj);
+    let version = write::commit_put(core, &current.key, Expect::Revision(current.revision), draft).await?;
+    Ok(Outcome::Stored(version))
+}
+
+/// Whether the update lets go of the last thing that kept a deleted object alive.
+fn is_last_word(kind: &Kind, obj: &Value, old: &Value) -> bool {
+    if !object::is_deleting(old) || !object::items(obj, &["metadata", "finalizers"]).is_empty() {
+        return false;
+    }
+    // A Namespace is kept by its spec's finalizers too.
+    if kind.kind == "Namespace" && kind.group.is_empty() {
+        return object::items(obj, &["spec", "finalizers"]).is_empty();
+    }
+    object::at(old, &["metadata", "deletionGracePeriodSeconds"]).as_i64() == Some(0)
+}

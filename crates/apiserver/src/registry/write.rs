@@ -1,0 +1,240 @@
+//! The one write path: what happens to an object between its decoding and the store, for every kind and every caller.
+
+use std::sync::Arc;
+
+use coracle_api::field::Errors;
+use coracle_api::rules::Write;
+use coracle_api::{Kind, Status, Subresource, codec, meta, object};
+use coracle_store::{Draft, Error, Expect, Op, Txn, Version};
+use serde_json::{Value, json};
+
+use super::{Call, Outcome, decode, select, versions};
+use crate::admission::{self, Admit};
+use crate::managed;
+use crate::options::WriteOptions;
+use crate::server::Core;
+
+/// The members of metadata that only the server sets.
+const SERVER_SET: [&str; 5] =
+    ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"];
+
+/// A new object, from what its user sent to what will be stored. `kind` is the row that keeps it.
+pub(crate) fn born(
+    core: &Core,
+    call: &Call,
+    kind: &Kind,
+    sent: Value,
+    options: &WriteOptions,
+) -> Result<Value, Status> {
+    let mut obj = sent;
+    managed::created(core, call, kind, &mut obj, options);
+    let admit = Admit::create(core, call, kind);
+    admission::mutate(&admit, &mut obj)?;
+    let cx = call.cx(core);
+    let m = object::metadata_mut(&mut obj);
+    for key in SERVER_SET {
+        m.shift_remove(key);
+    }
+    m.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
+    m.insert("creationTimestamp".into(), json!(cx.now));
+    if kind.has(Subresource::Status) && !kind.rules.keeps_status() {
+        object::map_mut(&mut obj).shift_remove("status");
+    }
+    if kind.rules.counts_generation() && obj.get("spec").is_some() {
+        object::metadata_mut(&mut obj).insert("generation".into(), json!(1));
+    }
+    kind.rules.prepare_create(&cx, &mut obj);
+    obj = finished(core, kind, obj)?;
+    let mut errs = Errors::default();
+    meta::validate(kind, &obj, &mut errs);
+    kind.rules.validate(&obj, &mut errs);
+    invalid(kind, object::name(&obj), &errs)?;
+    for words in kind.rules.warnings(&obj, None) {
+        call.warn(words);
+    }
+    admission::validate(&admit.with_name(object::name(&obj)), Some(&obj))?;
+    Ok(obj)
+}
+
+/// An object that replaces `old`, from what its user sent to what will be stored.
+pub(crate) fn replaced(
+    core: &Core,
+    call: &Call,
+    kind: &Kind,
+    old: &Value,
+    sent: Value,
+    options: &WriteOptions,
+) -> Result<Value, Status> {
+    let write = call.write();
+    let mut obj = sent;
+    check_version(kind, old, &obj)?;
+    managed::updated(core, call, kind, &mut obj, old, options);
+    let admit = Admit::update(core, call, kind, old);
+    admission::mutate(&admit, &mut obj)?;
+    keep_metadata(&mut obj, old);
+    keep_other_half(kind, &mut obj, old, write);
+    kind.rules.prepare_update(&call.cx(core), &mut obj, old, write);
+    obj = finished(core, kind, obj)?;
+    count_generation(kind, &mut obj, old, write);
+    let mut errs = Errors::default();
+    meta::validate_update(kind, &obj, old, &mut errs);
+    kind.rules.validate(&obj, &mut errs);
+    kind.rules.validate_update(&obj, old, write, &mut errs);
+    invalid(kind, object::name(old), &errs)?;
+    for words in kind.rules.warnings(&obj, Some(old)) {
+        call.warn(words);
+    }
+    admission::validate(&admit, Some(&obj))?;
+    Ok(obj)
+}
+
+/// Defaults for what admission and preparation added, and every key in its place.
+fn finished(core: &Core, kind: &Kind, obj: Value) -> Result<Value, Status> {
+    let (obj, _) = decode::shape(core, kind, obj).map_err(Status::internal)?;
+    Ok(decode::defaulted(core, kind, obj))
+}
+
+fn invalid(kind: &Kind, name: &str, errs: &Errors) -> Result<(), Status> {
+    if errs.is_empty() { Ok(()) } else { Err(Status::invalid(&kind.group, &kind.kind, name, errs)) }
+}
+
+/// Optimistic concurrency: a version that the client sends must be the stored one.
+fn check_version(kind: &Kind, old: &Value, obj: &Value) -> Result<(), Status> {
+    let name = object::name(old);
+    let sent_uid = object::uid(obj);
+    if !sent_uid.is_empty() && sent_uid != object::uid(old) {
+        let key = super::key(kind, object::namespace(old), name);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+             failed: UID in precondition: {sent_uid}, UID in object meta: {}",
+            object::uid(old)
+        );
+        return Err(Status::conflict(kind.resource(), name, &why));
+    }
+    match object::resource_version(obj) {
+        "" if kind.rules.unconditional_update() => Ok(()),
+        "" => {
+            let mut errs = Errors::default();
+            let at = coracle_api::field::Path::new("metadata.resourceVersion");
+            errs.invalid_shown(&at, "0", "must be specified for an update");
+            invalid(kind, name, &errs)
+        }
+        version if version == object::resource_version(old) => Ok(()),
+        _ => Err(Status::conflict_modified(kind.resource(), name)),
+    }
+}
+
+/// What an update cannot change comes from the old object.
+fn keep_metadata(obj: &mut Value, old: &Value) {
+    let before = object::metadata(old).clone();
+    let m = object::metadata_mut(obj);
+    for key in SERVER_SET.iter().chain(&["creationTimestamp"]) {
+        m.shift_remove(*key);
+        if let Some(v) = before.get(*key) {
+            m.insert((*key).into(), v.clone());
+        }
+    }
+    if m.get("uid").and_then(Value::as_str).unwrap_or_default().is_empty() {
+        m.insert("uid".into(), before["uid"].clone());
+    }
+}
+
+/// The main resource cannot write the status, and the status subresource nothing else.
+fn keep_other_half(kind: &Kind, obj: &mut Value, old: &Value, write: Write) {
+    match write {
+        Write::Main if kind.has(Subresource::Status) => {
+            let map = object::map_mut(obj);
+            map.shift_remove("status");
+            if let Some(status) = old.get("status") {
+                map.insert("status".into(), status.clone());
+            }
+        }
+        Write::Status => {
+            let status = obj.get("status").cloned();
+            let sent = object::metadata(obj).get("managedFields").cloned();
+            *obj = old.clone();
+            let map = object::map_mut(obj);
+            map.shift_remove("status");
+            if let Some(status) = status {
+                map.insert("status".into(), status);
+            }
+            if let Some(sent) = sent {
+                object::metadata_mut(obj).insert("managedFields".into(), sent);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A change of anything but metadata and status makes a new generation.
+fn count_generation(kind: &Kind, obj: &mut Value, old: &Value, write: Write) {
+    let Some(before) = object::metadata(old).get("generation").and_then(Value::as_i64) else { return };
+    let counts = kind.rules.counts_generation() && write != Write::Status;
+    let changed = counts && desired(obj) != desired(old);
+    object::metadata_mut(obj).insert("generation".into(), json!(before + i64::from(changed)));
+}
+
+fn desired(obj: &Value) -> Vec<(&String, &Value)> {
+    let mut members: Vec<_> = obj
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status"))
+        .collect();
+    members.sort_by_key(|(k, _)| *k);
+    members
+}
+
+/// The bytes to store, and the facts that the store keeps beside them.
+pub(crate) fn draft(kind: &Kind, obj: &Value) -> Draft {
+    let (head, tail) = codec::encode::around_version(obj);
+    Draft { head, tail, meta: Arc::new(select::meta(kind, obj)) }
+}
+
+/// Whether storing `obj` would change nothing.
+pub(crate) fn is_same(obj: &Value, old: &Value) -> bool {
+    managed::without_times(obj) == managed::without_times(old)
+}
+
+/// Why a commit did not happen: somebody was faster, or the store cannot.
+pub(crate) enum Lost {
+    Race,
+    Failed(Status),
+}
+
+pub(crate) async fn commit_put(
+    core: &Core,
+    key: &str,
+    expect: Expect,
+    draft: Draft,
+) -> Result<Arc<Version>, Lost> {
+    match core.store.commit(Txn::put(key, expect, draft)).await {
+        Ok(done) => done
+            .versions
+            .into_iter()
+            .next()
+            .ok_or_else(|| Lost::Failed(Status::internal("the store kept nothing of a write"))),
+        Err(e) => Err(lost(e)),
+    }
+}
+
+pub(crate) async fn commit_delete(core: &Core, version: &Version) -> Result<(), Lost> {
+    let key = version.key.clone();
+    let checks = vec![(key.clone(), Expect::Revision(version.revision))];
+    core.store.commit(Txn { checks, ops: vec![Op::Delete(key)] }).await.map(|_| ()).map_err(lost)
+}
+
+fn lost(e: Error) -> Lost {
+    match e {
+        Error::Conflict { .. } => Lost::Race,
+        other => Lost::Failed(versions::store_failed(other)),
+    }
+}
+
+/// An outcome in the version of the call's own kind.
+pub(crate) fn as_served(call: &Call, mut obj: Value) -> Outcome {
+    if call.kind.is_view {
+        call.kind.rules.to_served(&mut obj);
+    }
+    Outcome::Unstored(obj)
+}

@@ -1,0 +1,101 @@
+//! Answers: status lines, headers and the writing of values in the negotiated format.
+
+use bytes::Bytes;
+use coracle_api::{Status, codec};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::negotiate::{Format, Syntax};
+
+pub type Answer = Response<Body>;
+
+/// An answer with a body of one media type.
+pub fn whole(code: u16, content_type: &'static str, body: impl Into<Body>) -> Answer {
+    let mut answer = Response::new(body.into());
+    *answer.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if !content_type.is_empty() {
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    answer
+}
+
+pub fn text(code: u16, words: impl Into<String>) -> Answer {
+    whole(code, "text/plain; charset=utf-8", words.into())
+}
+
+/// A path that nothing serves.
+pub fn page_not_found() -> Answer {
+    text(404, "404 page not found\n")
+}
+
+/// A value in the client's format.
+pub fn value(code: u16, v: &Value, format: Format) -> Answer {
+    let mut answer = whole(code, format.content_type(), encode(v, format));
+    never_cache(&mut answer);
+    answer
+}
+
+/// Objects may change at any moment.
+pub fn never_cache(answer: &mut Answer) {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+}
+
+/// An object that is already encoded as JSON.
+pub fn stored(code: u16, json: &Bytes, format: Format) -> Answer {
+    if format.syntax == Syntax::Json && !format.pretty {
+        let mut line = Vec::with_capacity(json.len() + 1);
+        line.extend_from_slice(json);
+        line.push(b'\n');
+        let mut answer = whole(code, format.content_type(), line);
+        never_cache(&mut answer);
+        return answer;
+    }
+    match serde_json::from_slice(json) {
+        Ok(v) => value(code, &v, format),
+        Err(e) => status(&Status::internal(format!("stored object is no JSON: {e}")), format),
+    }
+}
+
+pub fn encode(v: &Value, format: Format) -> Vec<u8> {
+    match (format.syntax, format.pretty) {
+        (Syntax::Yaml, _) => yaml(v),
+        (Syntax::Json, true) => codec::encode::pretty(v),
+        (Syntax::Json, false) => {
+            let mut out = codec::encode::compact(v);
+            out.push(b'\n');
+            out
+        }
+    }
+}
+
+/// Keys sorted, as the reference's YAML goes through a Go map.
+fn yaml(v: &Value) -> Vec<u8> {
+    let mut sorted = v.clone();
+    sorted.sort_all_objects();
+    serde_yaml_ng::to_string(&sorted).unwrap_or_default().into_bytes()
+}
+
+pub fn status(s: &Status, format: Format) -> Answer {
+    let mut answer = value(s.code, &s.to_value(), format);
+    let wait = s.details.as_ref().map_or(0, |d| d.retry_after_seconds);
+    if wait > 0 {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait));
+    }
+    answer
+}
+
+/// `299 - "…"`, as the Warning header of RFC 7234. Words that no header may hold are left out.
+pub fn add_warnings(answer: &mut Answer, warnings: &[String]) {
+    for w in warnings {
+        let quoted: String = w
+            .chars()
+            .filter(|c| !c.is_control())
+            .flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] })
+            .collect();
+        if let Ok(v) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
+            answer.headers_mut().append(http::header::WARNING, v);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The API server as a value: what it is made of, how it starts, serves and stops.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use coracle_api::catalog::Catalog;
+use coracle_api::schema::Schemas;
+use coracle_api::{Kind, Status, User};
+use coracle_auth::authn::Authenticator;
+use coracle_auth::pki::Pki;
+use coracle_auth::tokens::{self, Tokens};
+use coracle_auth::{Authorizer, Policy};
+use coracle_clock::Clock;
+use coracle_store::{Store, Version};
+use futures::future::BoxFuture;
+use http::Request;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::addresses::Addresses;
+use crate::body::{self, BoxError};
+use crate::metrics::Metrics;
+use crate::openapi::Documents;
+use crate::pipeline::{self, Caller};
+use crate::respond::Answer;
+use crate::{bootstrap, directory, kubernetes_service, registry, serving};
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Config {
+    pub store: Store,
+    pub pki: Arc<Pki>,
+    pub clock: Clock,
+    /// Where Pods reach this server, for the Endpoints of the Service `kubernetes`. `None` keeps no endpoints.
+    pub advertise: Option<(Ipv4Addr, u16)>,
+    pub service_cidr: Cidr,
+    pub cluster_domain: String,
+    pub tokens: tokens::Config,
+    /// Whether who shows no credential is `system:anonymous` and not refused.
+    pub anonymous: bool,
+    /// The reference's 32 768 addresses' worth of ports that NodePort Services get.
+    pub node_ports: std::ops::RangeInclusive<u16>,
+}
+
+/// An IPv4 network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    pub base: Ipv4Addr,
+    pub bits: u8,
+}
+
+impl Config {
+    /// A server with the reference's defaults over `store`.
+    pub fn new(store: Store, pki: Arc<Pki>, clock: Clock) -> Config {
+        Config {
+            store,
+            pki,
+            clock,
+            advertise: None,
+            service_cidr: Cidr { base: Ipv4Addr::new(10, 96, 0, 0), bits: 12 },
+            cluster_domain: "cluster.local".into(),
+            tokens: tokens::Config::default(),
+            anonymous: true,
+            node_ports: 30000..=32767,
+        }
+    }
+}
+
+/// Everything that a request may need.
+pub(crate) struct Core {
+    pub store: Store,
+    catalog: RwLock<Catalog>,
+    pub schemas: Schemas,
+    pub clock: Clock,
+    pub pki: Arc<Pki>,
+    pub tokens: Arc<Tokens>,
+    pub authenticator: Authenticator,
+    pub authorizer: Authorizer,
+    pub addresses: Addresses,
+    /// How this server proves itself to kubelets; made when the first is called.
+    pub kubelet_tls: OnceLock<Arc<rustls::ClientConfig>>,
+    pub metrics: Metrics,
+    pub documents: Documents,
+    pub advertise: Option<(Ipv4Addr, u16)>,
+    pub stopping: CancellationToken,
+    pub ready: AtomicBool,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn catalog(&self) -> Catalog {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// A built-in kind that this code itself depends on.
+    pub(crate) fn builtin(&self, group: &str, plural: &str) -> Result<Arc<Kind>, Status> {
+        let found = self.catalog().find_any_version(group, plural);
+        found.ok_or_else(|| Status::internal(format!("the resource {plural} is not served")))
+    }
+
+    pub(crate) fn stored(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Version>> {
+        let kind = self.builtin(group, plural).ok()?;
+        self.store.snapshot().get(&registry::key(&kind, namespace, name))
+    }
+
+    pub(crate) fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let version = self.stored(group, plural, namespace, name)?;
+        serde_json::from_slice(&version.json).ok()
+    }
+}
+
+/// A running API server. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Server(Arc<Core>);
+
+impl Server {
+    /// Bring up the index of policies, the bootstrap objects and the `kubernetes` Service; then the server is ready.
+    pub async fn start(config: Config) -> Result<Server, Status> {
+        let catalog = Catalog::builtin();
+        let policy = Arc::new(Policy::new());
+        let directory = Arc::new(directory::Stored::new(config.store.clone(), &catalog));
+        directory::follow_policy(&config.store, &catalog, &policy);
+        let addresses = Addresses::new(config.service_cidr, config.node_ports.clone());
+        addresses.follow(&config.store);
+        let tokens = Arc::new(Tokens::new(config.tokens, config.pki.token_keys(), config.clock.clone()));
+        let core = Core {
+            authenticator: Authenticator::new(
+                &config.pki,
+                tokens.clone(),
+                directory.clone(),
+                config.clock.clone(),
+                config.anonymous,
+            )
+            .map_err(|e| Status::internal(e.to_string()))?,
+            authorizer: Authorizer::new(policy, directory),
+            catalog: RwLock::new(catalog),
+            schemas: Schemas::builtin(),
+            store: config.store,
+            clock: config.clock,
+            pki: config.pki,
+            tokens,
+            addresses,
+            kubelet_tls: OnceLock::new(),
+            metrics: Metrics::default(),
+            documents: Documents::default(),
+            advertise: config.advertise,
+            stopping: CancellationToken::new(),
+            ready: AtomicBool::new(false),
+        };
+        let core = Arc::new(core);
+        bootstrap::run(&core).await?;
+        kubernetes_service::keep(&core).await?;
+        core.ready.store(true, Ordering::Release);
+        Ok(Server(core))
+    }
+
+    /// Answer on `listener`, with TLS, until the server stops.
+    pub async fn serve(&self, listener: TcpListener) -> Result<(), coracle_auth::pki::Error> {
+        let tls = self.0.pki.server_config()?;
+        serving::serve(self.0.clone(), listener, tls, self.0.stopping.clone()).await;
+        Ok(())
+    }
+
+    /// The server for a part of this process that acts as `user`: the same pipeline without TLS and authentication.
+    pub fn local(&self, user: User) -> Local {
+        Local { core: self.0.clone(), caller: Arc::new(Caller::Local(Arc::new(user))) }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// End watches and listeners, and take this server's address out of the Service `kubernetes`.
+    pub async fn stop(&self) {
+        self.0.ready.store(false, Ordering::Release);
+        kubernetes_service::withdraw(&self.0).await;
+        self.0.stopping.cancel();
+    }
+}
+
+/// See [`Server::local`]. A service for `kube::Client::new`.
+#[derive(Clone, Debug)]
+pub struct Local {
+    core: Arc<Core>,
+    caller: Arc<Caller>,
+}
+
+impl<B> tower::Service<Request<B>> for Local
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Answer;
+    type Error = std::convert::Infallible;
+    type Future = BoxFuture<'static, Result<Answer, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (core, caller) = (self.core.clone(), self.caller.clone());
+        let request = request.map(body::incoming);
+        Box::pin(async move { Ok(pipeline::answer(core, request, caller).await) })
+    }
+}

@@ -1,0 +1,42 @@
+//! The kinds of bodies that no path serves on its own: what subresources take and give.
+
+use coracle_api::Scope;
+use coracle_api::kinds::Kind;
+use coracle_api::print::Plain;
+use coracle_api::rules::Ordinary;
+
+pub(crate) fn scale() -> Kind {
+    body("autoscaling", "v1", "Scale", "io.k8s.api.autoscaling.v1.Scale")
+}
+
+pub(crate) fn token_request() -> Kind {
+    body("authentication.k8s.io", "v1", "TokenRequest", "io.k8s.api.authentication.v1.TokenRequest")
+}
+
+pub(crate) fn eviction() -> Kind {
+    body("policy", "v1", "Eviction", "io.k8s.api.policy.v1.Eviction")
+}
+
+pub(crate) fn binding() -> Kind {
+    body("", "v1", "Binding", "io.k8s.api.core.v1.Binding")
+}
+
+fn body(group: &'static str, version: &'static str, kind: &'static str, schema: &'static str) -> Kind {
+    Kind {
+        group: group.into(),
+        version: version.into(),
+        kind: kind.into(),
+        plural: "".into(),
+        singular: "".into(),
+        short_names: (&[][..]).into(),
+        categories: (&[][..]).into(),
+        scope: Scope::Namespaced,
+        verbs: (&[][..]).into(),
+        subresources: (&[][..]).into(),
+        storage: "".into(),
+        is_view: false,
+        schema: schema.into(),
+        rules: &Ordinary,
+        print: &Plain,
+    }
+}

@@ -1,0 +1,118 @@
+//! pods/eviction: a deletion that asks the disruption budgets first.
+
+use bytes::Bytes;
+use coracle_api::field::go_quote;
+use coracle_api::status::{Cause, Details};
+use coracle_api::{Status, meta, object};
+use coracle_store::Expect;
+use serde_json::{Value, json};
+
+use super::bodies;
+use crate::options::{DeleteOptions, WriteOptions};
+use crate::registry::write::{self, Lost};
+use crate::registry::{Call, decode, delete, prefix};
+use crate::respond::{self, Answer};
+use crate::server::Core;
+
+/// How often a budget that changes meanwhile is read again.
+const TRIES: usize = 16;
+
+pub(crate) async fn create(core: &Core, call: &Call, body: Bytes) -> Result<Answer, Status> {
+    let options = WriteOptions::parse(&call.query, "CreateOptions")?;
+    let eviction = decode::object(core, call, &bodies::eviction(), &body, options.field_validation)?;
+    let name = object::name(&eviction);
+    if !name.is_empty() && name != call.name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object: BadRequest"));
+    }
+    let mut how = DeleteOptions::parse(&call.query, eviction.get("deleteOptions"))?;
+    how.dry_run |= options.dry_run;
+    let pod = core.object("", "pods", &call.namespace, &call.name).ok_or_else(|| call.not_found())?;
+    if !may_go_freely(&pod) {
+        spend_budget(core, call, &pod, how.dry_run).await?;
+    }
+    delete::object(core, call, &how).await?;
+    let done =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(respond::value(201, &done, call.format))
+}
+
+/// A Pod that does not run serves nobody: no budget counts it.
+fn may_go_freely(pod: &Value) -> bool {
+    object::is_deleting(pod)
+        || matches!(object::text(pod, &["status", "phase"]), "Succeeded" | "Failed" | "Pending")
+}
+
+fn budgets(core: &Core, namespace: &str, pod: &Value) -> Result<Vec<Value>, Status> {
+    let kind = core.builtin("policy", "poddisruptionbudgets")?;
+    let labels = object::at(pod, &["metadata", "labels"]);
+    let all = core.store.snapshot();
+    Ok(all
+        .range(&prefix(&kind, namespace), None)
+        .filter_map(|v| serde_json::from_slice::<Value>(&v.json).ok())
+        .filter(|b| meta::selector_matches(object::at(b, &["spec", "selector"]), labels))
+        .collect())
+}
+
+async fn spend_budget(core: &Core, call: &Call, pod: &Value, dry_run: bool) -> Result<(), Status> {
+    for _ in 0..TRIES {
+        let mut found = budgets(core, &call.namespace, pod)?;
+        if found.len() > 1 {
+            let words = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            return Err(Status::new(500, "", words));
+        }
+        let Some(mut budget) = found.pop() else { return Ok(()) };
+        spend(core, call, &mut budget)?;
+        if dry_run {
+            return Ok(());
+        }
+        let kind = core.builtin("policy", "poddisruptionbudgets")?;
+        let key = crate::registry::key(&kind, &call.namespace, object::name(&budget));
+        let revision = object::resource_version(&budget).parse().unwrap_or(0);
+        let draft = write::draft(&kind, &budget);
+        match write::commit_put(core, &key, Expect::Revision(revision), draft).await {
+            Ok(_) => return Ok(()),
+            Err(Lost::Race) => continue,
+            Err(Lost::Failed(status)) => return Err(status),
+        }
+    }
+    Err(Status::conflict_modified(call.kind.resource(), &call.name))
+}
+
+/// Take one disruption off the budget, or say why there is none.
+fn spend(core: &Core, call: &Call, budget: &mut Value) -> Result<(), Status> {
+    let name = object::name(budget).to_owned();
+    let number = |b: &Value, key: &str| object::at(b, &["status", key]).as_i64().unwrap_or(0);
+    let generation = object::at(budget, &["metadata", "generation"]).as_i64().unwrap_or(0);
+    if number(budget, "observedGeneration") < generation {
+        return Err(too_many(
+            format!("The disruption budget {name} is still being processed by the server."),
+            10,
+        ));
+    }
+    let allowed = number(budget, "disruptionsAllowed");
+    if allowed <= 0 {
+        return Err(too_many(
+            format!(
+                "The disruption budget {name} needs {} healthy pods and has {} currently",
+                number(budget, "desiredHealthy"),
+                number(budget, "currentHealthy")
+            ),
+            0,
+        ));
+    }
+    let status = object::map_at_mut(budget, &["status"]);
+    status.insert("disruptionsAllowed".into(), json!(allowed - 1));
+    object::map_at_mut(budget, &["status", "disruptedPods"])
+        .insert(call.name.clone(), json!(core.clock.now_rfc3339()));
+    tracing::debug!(pod = %go_quote(&call.name), budget = %name, "eviction counted");
+    Ok(())
+}
+
+fn too_many(why: String, retry_after_seconds: u32) -> Status {
+    Status::new(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
+        .with_details(Details {
+            causes: vec![Cause { reason: "DisruptionBudget".into(), message: why, ..Cause::default() }],
+            retry_after_seconds,
+            ..Details::default()
+        })
+}
