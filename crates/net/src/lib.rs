@@ -4,6 +4,8 @@
 //! leaves the machine as it was.
 
 mod cidr;
+pub mod dns;
+mod follow;
 mod network;
 mod podnet;
 pub mod proxy;
@@ -12,6 +14,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 pub use cidr::{Cidr, ParseCidrError};
+pub use dns::host_resolvers;
 pub use network::{Config, Network};
 pub use podnet::PodAddress;
 pub use podnet::leases::LeaseError;
@@ -38,6 +41,12 @@ pub enum Error {
     Namespace { path: PathBuf, source: std::io::Error },
     #[error("{}: {source}", path.display())]
     Switch { path: PathBuf, source: std::io::Error },
+    #[error("{0:?} is not a domain")]
+    Domain(String),
+    #[error("cannot listen for DNS: {0}")]
+    Dns(#[source] std::io::Error),
+    #[error(transparent)]
+    Api(Box<kube::Error>),
     #[error("nftables: {0}")]
     Rules(String),
     #[error(transparent)]

@@ -4,5 +4,8 @@ pub(crate) mod nft;
 mod plan;
 mod ruleset;
 
+#[cfg(test)]
+pub(crate) use plan::tests as fixtures;
 pub use plan::{Protocol, ServicePort, plan};
+pub(crate) use plan::{SERVICE_NAME, cluster_ips, usable_addresses};
 pub use ruleset::{Frame, ruleset};
