@@ -18,5 +18,5 @@ mod status_writer;
 mod worker;
 
 pub(crate) use backoff::Backoff;
-pub(crate) use container_config::{CONTAINER_LABEL, NAMESPACE_LABEL, POD_LABEL, UID_LABEL};
+pub(crate) use container_config::UID_LABEL;
 pub(crate) use worker::{Update, Worker};
