@@ -3,12 +3,24 @@
 //! Routes, discovery, OpenAPI, RBAC names, storage keys, garbage collection, namespace deletion, tables and CLI names
 //! derive from [`KINDS`]. A custom resource becomes the same [`Kind`] at run time.
 
+pub mod admissionregistration;
+pub mod apiregistration;
 pub mod apps;
+pub mod autoscaling;
 pub mod batch;
+pub mod certificates;
+pub mod coordination;
 pub mod core;
+pub mod discovery;
+pub mod flowcontrol;
+pub mod networking;
+pub mod node;
+pub mod policy;
 pub mod rbac;
 #[cfg(test)]
 mod recorded;
+pub mod scheduling;
+pub mod storage;
 pub mod workload;
 
 use std::borrow::Cow;
@@ -336,7 +348,7 @@ pub static KINDS: &[Kind] = kinds! {
         Namespaced "Service" "services" .short(texts!["svc"]) .all() .sub(&[Proxy, Status]) .rules(&core::service::Service) .print(&print::SERVICE);
     }
     "apiregistration.k8s.io" "v1" in "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1" {
-        Cluster "APIService" "apiservices" .extension() .sub(&[Status]) .print(&print::API_SERVICE);
+        Cluster "APIService" "apiservices" .extension() .sub(&[Status]) .rules(&apiregistration::ApiService) .print(&print::API_SERVICE);
     }
     "apps" "v1" in "io.k8s.api.apps.v1" {
         Namespaced "ControllerRevision" "controllerrevisions" .rules(&apps::controller_revision::ControllerRevision) .print(&print::CONTROLLER_REVISION);
@@ -359,27 +371,27 @@ pub static KINDS: &[Kind] = kinds! {
         Cluster "SubjectAccessReview" "subjectaccessreviews" .verbs(CREATE);
     }
     "autoscaling" "v2" in "io.k8s.api.autoscaling.v2" {
-        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .print(&print::HORIZONTAL_POD_AUTOSCALER);
+        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .rules(&autoscaling::HorizontalPodAutoscaler) .print(&print::HORIZONTAL_POD_AUTOSCALER);
     }
     "autoscaling" "v1" in "io.k8s.api.autoscaling.v1" {
-        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .view() .print(&print::HORIZONTAL_POD_AUTOSCALER);
+        Namespaced "HorizontalPodAutoscaler" "horizontalpodautoscalers" .short(texts!["hpa"]) .all() .sub(&[Status]) .view() .rules(&autoscaling::OldHorizontalPodAutoscaler) .print(&print::HORIZONTAL_POD_AUTOSCALER);
     }
     "batch" "v1" in "io.k8s.api.batch.v1" {
         Namespaced "CronJob" "cronjobs" .short(texts!["cj"]) .all() .sub(&[Status]) .rules(&batch::cron_job::CronJob) .print(&print::CRON_JOB);
         Namespaced "Job" "jobs" .all() .sub(&[Status]) .rules(&batch::job::Job) .print(&print::JOB);
     }
     "certificates.k8s.io" "v1" in "io.k8s.api.certificates.v1" {
-        Cluster "CertificateSigningRequest" "certificatesigningrequests" .short(texts!["csr"]) .sub(&[Approval, Status]) .print(&print::CERTIFICATE_SIGNING_REQUEST);
+        Cluster "CertificateSigningRequest" "certificatesigningrequests" .short(texts!["csr"]) .sub(&[Approval, Status]) .rules(&certificates::CertificateSigningRequest) .print(&print::CERTIFICATE_SIGNING_REQUEST);
     }
     "networking.k8s.io" "v1" in "io.k8s.api.networking.v1" {
-        Cluster "IngressClass" "ingressclasses" .print(&print::INGRESS_CLASS);
-        Namespaced "Ingress" "ingresses" .short(texts!["ing"]) .sub(&[Status]) .print(&print::INGRESS);
-        Cluster "IPAddress" "ipaddresses" .short(texts!["ip"]) .print(&print::IP_ADDRESS);
-        Namespaced "NetworkPolicy" "networkpolicies" .short(texts!["netpol"]) .print(&print::NETWORK_POLICY);
-        Cluster "ServiceCIDR" "servicecidrs" .sub(&[Status]) .print(&print::SERVICE_CIDR);
+        Cluster "IngressClass" "ingressclasses" .rules(&networking::ingress::IngressClass) .print(&print::INGRESS_CLASS);
+        Namespaced "Ingress" "ingresses" .short(texts!["ing"]) .sub(&[Status]) .rules(&networking::ingress::Ingress) .print(&print::INGRESS);
+        Cluster "IPAddress" "ipaddresses" .short(texts!["ip"]) .rules(&networking::addresses::IpAddress) .print(&print::IP_ADDRESS);
+        Namespaced "NetworkPolicy" "networkpolicies" .short(texts!["netpol"]) .rules(&networking::network_policy::NetworkPolicy) .print(&print::NETWORK_POLICY);
+        Cluster "ServiceCIDR" "servicecidrs" .sub(&[Status]) .rules(&networking::addresses::ServiceCidr) .print(&print::SERVICE_CIDR);
     }
     "policy" "v1" in "io.k8s.api.policy.v1" {
-        Namespaced "PodDisruptionBudget" "poddisruptionbudgets" .short(texts!["pdb"]) .sub(&[Status]) .print(&print::POD_DISRUPTION_BUDGET);
+        Namespaced "PodDisruptionBudget" "poddisruptionbudgets" .short(texts!["pdb"]) .sub(&[Status]) .rules(&policy::PodDisruptionBudget) .print(&print::POD_DISRUPTION_BUDGET);
     }
     "rbac.authorization.k8s.io" "v1" in "io.k8s.api.rbac.v1" {
         Cluster "ClusterRoleBinding" "clusterrolebindings" .rules(&rbac::ClusterRoleBinding) .print(&print::BINDING);
@@ -388,39 +400,39 @@ pub static KINDS: &[Kind] = kinds! {
         Namespaced "Role" "roles" .rules(&rbac::Role);
     }
     "storage.k8s.io" "v1" in "io.k8s.api.storage.v1" {
-        Cluster "CSIDriver" "csidrivers" .print(&print::CSI_DRIVER);
-        Cluster "CSINode" "csinodes" .print(&print::CSI_NODE);
-        Namespaced "CSIStorageCapacity" "csistoragecapacities" .print(&print::CSI_STORAGE_CAPACITY);
-        Cluster "StorageClass" "storageclasses" .short(texts!["sc"]) .print(&print::STORAGE_CLASS);
-        Cluster "VolumeAttachment" "volumeattachments" .sub(&[Status]) .print(&print::VOLUME_ATTACHMENT);
-        Cluster "VolumeAttributesClass" "volumeattributesclasses" .short(texts!["vac"]) .print(&print::VOLUME_ATTRIBUTES_CLASS);
+        Cluster "CSIDriver" "csidrivers" .rules(&storage::CsiDriver) .print(&print::CSI_DRIVER);
+        Cluster "CSINode" "csinodes" .rules(&storage::CsiNode) .print(&print::CSI_NODE);
+        Namespaced "CSIStorageCapacity" "csistoragecapacities" .rules(&storage::CsiStorageCapacity) .print(&print::CSI_STORAGE_CAPACITY);
+        Cluster "StorageClass" "storageclasses" .short(texts!["sc"]) .rules(&storage::StorageClass) .print(&print::STORAGE_CLASS);
+        Cluster "VolumeAttachment" "volumeattachments" .sub(&[Status]) .rules(&storage::VolumeAttachment) .print(&print::VOLUME_ATTACHMENT);
+        Cluster "VolumeAttributesClass" "volumeattributesclasses" .short(texts!["vac"]) .rules(&storage::VolumeAttributesClass) .print(&print::VOLUME_ATTRIBUTES_CLASS);
     }
     "admissionregistration.k8s.io" "v1" in "io.k8s.api.admissionregistration.v1" {
-        Cluster "MutatingAdmissionPolicy" "mutatingadmissionpolicies" .extension() .print(&print::MUTATING_POLICY);
-        Cluster "MutatingAdmissionPolicyBinding" "mutatingadmissionpolicybindings" .extension() .print(&print::POLICY_BINDING);
-        Cluster "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" .extension() .print(&print::MUTATING_WEBHOOK);
-        Cluster "ValidatingAdmissionPolicy" "validatingadmissionpolicies" .extension() .sub(&[Status]) .print(&print::VALIDATING_POLICY);
-        Cluster "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" .extension() .print(&print::POLICY_BINDING);
-        Cluster "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" .extension() .print(&print::VALIDATING_WEBHOOK);
+        Cluster "MutatingAdmissionPolicy" "mutatingadmissionpolicies" .extension() .rules(&admissionregistration::MutatingAdmissionPolicy) .print(&print::MUTATING_POLICY);
+        Cluster "MutatingAdmissionPolicyBinding" "mutatingadmissionpolicybindings" .extension() .rules(&admissionregistration::MutatingAdmissionPolicyBinding) .print(&print::POLICY_BINDING);
+        Cluster "MutatingWebhookConfiguration" "mutatingwebhookconfigurations" .extension() .rules(&admissionregistration::MutatingWebhookConfiguration) .print(&print::MUTATING_WEBHOOK);
+        Cluster "ValidatingAdmissionPolicy" "validatingadmissionpolicies" .extension() .sub(&[Status]) .rules(&admissionregistration::ValidatingAdmissionPolicy) .print(&print::VALIDATING_POLICY);
+        Cluster "ValidatingAdmissionPolicyBinding" "validatingadmissionpolicybindings" .extension() .rules(&admissionregistration::ValidatingAdmissionPolicyBinding) .print(&print::POLICY_BINDING);
+        Cluster "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" .extension() .rules(&admissionregistration::ValidatingWebhookConfiguration) .print(&print::VALIDATING_WEBHOOK);
     }
     "apiextensions.k8s.io" "v1" in "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1" {
         Cluster "CustomResourceDefinition" "customresourcedefinitions" .short(texts!["crd", "crds"]) .extension() .sub(&[Status]);
     }
     "scheduling.k8s.io" "v1" in "io.k8s.api.scheduling.v1" {
-        Cluster "PriorityClass" "priorityclasses" .short(texts!["pc"]) .print(&print::PRIORITY_CLASS);
+        Cluster "PriorityClass" "priorityclasses" .short(texts!["pc"]) .rules(&scheduling::PriorityClass) .print(&print::PRIORITY_CLASS);
     }
     "coordination.k8s.io" "v1" in "io.k8s.api.coordination.v1" {
-        Namespaced "Lease" "leases" .print(&print::LEASE);
+        Namespaced "Lease" "leases" .rules(&coordination::Lease) .print(&print::LEASE);
     }
     "node.k8s.io" "v1" in "io.k8s.api.node.v1" {
-        Cluster "RuntimeClass" "runtimeclasses" .print(&print::RUNTIME_CLASS);
+        Cluster "RuntimeClass" "runtimeclasses" .rules(&node::RuntimeClass) .print(&print::RUNTIME_CLASS);
     }
     "discovery.k8s.io" "v1" in "io.k8s.api.discovery.v1" {
-        Namespaced "EndpointSlice" "endpointslices" .print(&print::ENDPOINT_SLICE);
+        Namespaced "EndpointSlice" "endpointslices" .rules(&discovery::EndpointSlice) .print(&print::ENDPOINT_SLICE);
     }
     "flowcontrol.apiserver.k8s.io" "v1" in "io.k8s.api.flowcontrol.v1" {
-        Cluster "FlowSchema" "flowschemas" .sub(&[Status]) .print(&print::FLOW_SCHEMA);
-        Cluster "PriorityLevelConfiguration" "prioritylevelconfigurations" .sub(&[Status]) .print(&print::PRIORITY_LEVEL);
+        Cluster "FlowSchema" "flowschemas" .sub(&[Status]) .rules(&flowcontrol::FlowSchema) .print(&print::FLOW_SCHEMA);
+        Cluster "PriorityLevelConfiguration" "prioritylevelconfigurations" .sub(&[Status]) .rules(&flowcontrol::PriorityLevelConfiguration) .print(&print::PRIORITY_LEVEL);
     }
     "resource.k8s.io" "v1" in "io.k8s.api.resource.v1" {
         Cluster "DeviceClass" "deviceclasses" .print(&print::AGED);

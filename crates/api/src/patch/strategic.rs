@@ -148,7 +148,9 @@ fn merge_ordered_lists<F: Facts>(
         let wanted = match patch.shift_remove(&directive) {
             Some(Value::Array(wanted)) => wanted,
             _ => {
-                return Err(PatchError::Internal("expected a []interface {} for an element order".to_owned()));
+                return Err(PatchError::Internal(
+                    "expected a []interface {} for an element order".to_owned(),
+                ));
             }
         };
         let name = &directive[SET_ORDER.len()..];

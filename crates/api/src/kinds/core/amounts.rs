@@ -5,67 +5,19 @@ use serde_json::Value;
 use crate::at::At;
 use crate::field::{Errors, Path};
 use crate::names;
+use crate::quantity::Quantity;
 
 /// Billionths in one unit: the finest step of a quantity.
 const NANO: i128 = 1_000_000_000;
 
-/// The amount in billionths; nothing where it is no quantity, or larger than any that is in use.
+/// The amount in billionths; nothing where it is no quantity.
 pub fn nano(v: &Value) -> Option<i128> {
-    match v {
-        Value::Number(n) => parse(&n.to_string()),
-        Value::String(s) => parse(s),
-        _ => None,
-    }
-}
-
-fn parse(text: &str) -> Option<i128> {
-    let digits_end = text
-        .char_indices()
-        .position(|(i, c)| !(c.is_ascii_digit() || c == '.' || (i == 0 && (c == '+' || c == '-'))))
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits_end);
-    let (numerator, denominator) = multiplier(suffix)?;
-    let negative = number.starts_with('-');
-    let number = number.trim_start_matches(['+', '-']);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let mut scaled: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let mut scale: i128 = 1;
-    for digit in fraction.bytes().take(9) {
-        scaled = scaled.checked_mul(10)?.checked_add(i128::from(digit.wrapping_sub(b'0')))?;
-        scale *= 10;
-    }
-    let value = scaled.checked_mul(NANO)?.checked_mul(numerator)? / scale / denominator;
-    Some(if negative { -value } else { value })
-}
-
-fn multiplier(suffix: &str) -> Option<(i128, i128)> {
-    let decimal = |power: u32| Some((10i128.checked_pow(power)?, 1));
-    match suffix {
-        "" => Some((1, 1)),
-        "n" => Some((1, 1_000_000_000)),
-        "u" => Some((1, 1_000_000)),
-        "m" => Some((1, 1_000)),
-        "k" => decimal(3),
-        "M" => decimal(6),
-        "G" => decimal(9),
-        "T" => decimal(12),
-        "P" => decimal(15),
-        "E" => decimal(18),
-        "Ki" => Some((1 << 10, 1)),
-        "Mi" => Some((1 << 20, 1)),
-        "Gi" => Some((1 << 30, 1)),
-        "Ti" => Some((1 << 40, 1)),
-        "Pi" => Some((1 << 50, 1)),
-        "Ei" => Some((1 << 60, 1)),
-        exponent => {
-            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let size = 10i128.checked_pow(power.unsigned_abs())?;
-            Some(if power < 0 { (1, size) } else { (size, 1) })
-        }
-    }
+    let parsed = match v {
+        Value::Number(n) => Quantity::parse(&n.to_string()),
+        Value::String(s) => Quantity::parse(s),
+        _ => return None,
+    };
+    parsed.ok().map(Quantity::nano)
 }
 
 /// The amount as an error shows it.
