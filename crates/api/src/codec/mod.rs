@@ -2,6 +2,7 @@
 
 pub mod encode;
 pub mod json;
+pub mod yaml;
 
 /// How much of a body an error quotes: the reference's own choice.
 const QUOTED_BYTES: usize = 30;
