@@ -2,8 +2,8 @@
 //!
 //! `=NAME` opens a definition (without `io.k8s.`); then come `Ma` (atomic as a whole) and `V:group/version/Kind`.
 //! A field is `name`, its type, how Go writes it and its protobuf number (`o#3`), then what is so: `!` required,
-//! `La Ls Lk:keys` list types, `Ma` an atomic map, `P:strategy` and `K:key` for strategic merges, `E:a|b` the allowed
-//! values, `G:type` the Go type where it does not follow. Types: `s`tring, `i`nt32, `l`ong (int64), `f`loat, `b`ool,
+//! `La Ls Lk:keys` list types, `Ma` an atomic map, `P:strategy` and `K:key` for strategic merges, `G:type` the Go
+//! type where it does not follow. Types: `s`tring, `i`nt32, `l`ong (int64), `f`loat, `b`ool,
 //! b`y`tes, `t`ime, `u` micro time, `q`uantity, `x` int or string, `*` anything, `?` a CRD schema or a list of them or a
 //! bool, `[T` list of T, `{T` map of T, `@NAME` a definition.
 
@@ -90,7 +90,7 @@ fn write_field(
     match property["x-kubernetes-list-type"].as_str() {
         Some("atomic") => out.push_str("\tLa"),
         Some("set") => out.push_str("\tLs"),
-        Some("map") => write!(out, "\tLk:{}", words(&property["x-kubernetes-list-map-keys"], ","))?,
+        Some("map") => write!(out, "\tLk:{}", words(&property["x-kubernetes-list-map-keys"]))?,
         _ => {}
     }
     if property["x-kubernetes-map-type"] == "atomic" {
@@ -101,9 +101,6 @@ fn write_field(
     }
     if let Some(key) = property["x-kubernetes-patch-merge-key"].as_str() {
         write!(out, "\tK:{key}")?;
-    }
-    if property["enum"].is_array() {
-        write!(out, "\tE:{}", words(&property["enum"], "|"))?;
     }
     if let Some(type_name) = note.and_then(|n| n.type_name.as_ref()) {
         write!(out, "\tG:{type_name}")?;
@@ -165,7 +162,7 @@ fn contains(list: &Value, word: &str) -> bool {
     list.as_array().is_some_and(|l| l.iter().any(|w| w == word))
 }
 
-fn words(list: &Value, separator: &str) -> String {
+fn words(list: &Value) -> String {
     let words: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    words.join(separator)
+    words.join(",")
 }

@@ -1,7 +1,8 @@
-//! Bytes to objects and back: JSON and YAML, in the reference's words and layout.
+//! Bytes to objects and back: JSON, YAML and protobuf, in the reference's words and layout.
 
 pub mod encode;
 pub mod json;
+pub mod protobuf;
 pub mod yaml;
 
 /// How much of a body an error quotes: the reference's own choice.

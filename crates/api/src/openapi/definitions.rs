@@ -142,9 +142,6 @@ fn write_field(api: &OpenApi<'_>, edition: Edition, definition: &str, field: &Fi
         facts.insert("description".into(), json!(prose));
     }
     let mut after = Map::new();
-    if !field.values.is_empty() {
-        after.insert("enum".into(), json!(field.values));
-    }
     match &field.list {
         None => {}
         Some(OwnedListKind::Atomic) => {

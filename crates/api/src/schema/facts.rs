@@ -42,8 +42,6 @@ pub struct Field {
     /// `x-kubernetes-patch-strategy`: `merge`, `replace`, `retainKeys`, joined by commas.
     pub patch_strategy: Text,
     pub patch_merge_key: Text,
-    /// The allowed values, where OpenAPI lists them.
-    pub values: Vec<Text>,
     /// The Go type as errors name it, where it does not follow from `ty`.
     pub go_type: Text,
 }
@@ -189,7 +187,6 @@ fn read_field(line: &'static str, by_name: &HashMap<Text, usize>) -> Field {
         is_atomic_map: false,
         patch_strategy: Cow::Borrowed(""),
         patch_merge_key: Cow::Borrowed(""),
-        values: Vec::new(),
         go_type: Cow::Borrowed(""),
     };
     for fact in facts {
@@ -203,7 +200,6 @@ fn read_field(line: &'static str, by_name: &HashMap<Text, usize>) -> Field {
             ("Ma", _) => field.is_atomic_map = true,
             ("P", strategy) => field.patch_strategy = Cow::Borrowed(strategy),
             ("K", key) => field.patch_merge_key = Cow::Borrowed(key),
-            ("E", values) => field.values = values.split('|').map(Cow::Borrowed).collect(),
             ("G", ty) => field.go_type = Cow::Borrowed(ty),
             _ => {}
         }

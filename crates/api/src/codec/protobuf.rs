@@ -1,0 +1,125 @@
+//! Protobuf bodies, as Go clients send and ask for them: transcoded to and from JSON by the schema's field numbers.
+//!
+//! A body is `k8s\0` and an envelope (`runtime.Unknown`) with the object's type and its message. Types whose JSON form
+//! is not their message's (times, quantities, ports that may be names, embedded structs) are converted on the way.
+
+mod read;
+mod wire;
+mod write;
+
+use serde_json::{Map, Value};
+
+use self::wire::Reader;
+use crate::schema::{Definition, Field, Schemas};
+
+pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+
+const MAGIC: [u8; 4] = *b"k8s\0";
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("provided data does not appear to be a protobuf message, expected prefix {MAGIC:?}")]
+    NoMagic,
+    #[error("unexpected end of the message")]
+    Truncated,
+    #[error("illegal tag {0}")]
+    Tag(u64),
+    #[error("wrong wire type {wire} for field {field}")]
+    WireType { wire: u8, field: String },
+    #[error("field {0} is no UTF-8 text")]
+    Text(String),
+    #[error("field {0} holds no JSON")]
+    Json(String),
+    #[error("the message is nested too deeply")]
+    Depth,
+    #[error("no kind {kind:?} is known for version {api_version:?}")]
+    UnknownKind { api_version: String, kind: String },
+}
+
+/// What is around an object's message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    pub api_version: String,
+    pub kind: String,
+    pub message: &'a [u8],
+}
+
+impl Envelope<'_> {
+    pub fn open(body: &[u8]) -> Result<Envelope<'_>, Error> {
+        let body = body.strip_prefix(&MAGIC).ok_or(Error::NoMagic)?;
+        let mut envelope = Envelope { api_version: String::new(), kind: String::new(), message: &[] };
+        let mut reader = Reader::new(body);
+        while let Some((number, wire)) = reader.tag()? {
+            match number {
+                1 => {
+                    let mut meta = Reader::new(reader.bytes(wire, "typeMeta")?);
+                    while let Some((number, wire)) = meta.tag()? {
+                        match number {
+                            1 => envelope.api_version = meta.text(wire, "apiVersion")?,
+                            2 => envelope.kind = meta.text(wire, "kind")?,
+                            _ => meta.skip(wire)?,
+                        }
+                    }
+                }
+                2 => envelope.message = reader.bytes(wire, "raw")?,
+                _ => reader.skip(wire)?,
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// The object in a body. Like a decoded JSON body, it still has to be shaped. `fallback` is the definition
+/// (`io.k8s.api.core.v1.Pod`) of a body that does not say what it is.
+pub fn decode(schemas: &Schemas, body: &[u8], fallback: &str) -> Result<Value, Error> {
+    let envelope = Envelope::open(body)?;
+    let definition = if envelope.kind.is_empty() {
+        schemas.definition(fallback)
+    } else {
+        find(schemas, &envelope.api_version, &envelope.kind)
+    };
+    let Some(definition) = definition else {
+        return Err(Error::UnknownKind { api_version: envelope.api_version, kind: envelope.kind });
+    };
+    let mut object = Map::new();
+    for (key, text) in [("kind", envelope.kind), ("apiVersion", envelope.api_version)] {
+        if !text.is_empty() {
+            object.insert(key.into(), Value::String(text));
+        }
+    }
+    read::message(schemas, definition, envelope.message, &mut object)?;
+    Ok(Value::Object(object))
+}
+
+/// The body for an object, which must be in the shape that its schema gives it; none where the kind has no definition.
+pub fn encode(schemas: &Schemas, object: &Value) -> Option<Vec<u8>> {
+    let (api_version, kind) = (object["apiVersion"].as_str()?, object["kind"].as_str()?);
+    let definition = find(schemas, api_version, kind)?;
+    let mut meta = Vec::new();
+    wire::put_bytes(&mut meta, 1, api_version.as_bytes());
+    wire::put_bytes(&mut meta, 2, kind.as_bytes());
+    let mut message = Vec::new();
+    write::message(schemas, definition, object, &mut message);
+    let mut out = MAGIC.to_vec();
+    wire::put_bytes(&mut out, 1, &meta);
+    wire::put_bytes(&mut out, 2, &message);
+    wire::put_bytes(&mut out, 3, b"");
+    wire::put_bytes(&mut out, 4, b"");
+    Some(out)
+}
+
+fn find<'a>(schemas: &'a Schemas, api_version: &str, kind: &str) -> Option<&'a Definition> {
+    let (group, version) = crate::catalog::split_api_version(api_version);
+    let fits =
+        |d: &&Definition| d.kinds.iter().any(|k| k.kind == kind && k.group == group && k.version == version);
+    schemas.definitions().iter().find(fits)
+}
+
+/// A field's number below the embedded struct that `prefix` leads to: `2.1` is 1 below `2.`.
+fn number_below(field: &Field, prefix: &str) -> Option<u32> {
+    field.number.strip_prefix(prefix)?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "protobuf/tests.rs"]
+mod tests;
