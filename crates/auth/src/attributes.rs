@@ -81,30 +81,36 @@ impl Attributes {
 
     /// The 403 that this wish earns; `reason` is what the authorisers add, often nothing.
     pub fn denial(&self, reason: &str) -> Status {
-        let user = go_quote(&self.user.name);
         let suffix = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let why = format!("{}{suffix}", without_html(&self.refusal()));
         match &self.target {
-            Target::Path(path) => Status::forbidden_path(&format!(
-                "User {user} cannot {} path {}{suffix}",
-                self.verb,
-                go_quote(path)
-            )),
+            Target::Path(_) => Status::forbidden_path(&why),
             Target::Resource(r) => {
+                Status::forbidden(Resource { group: &r.group, resource: &r.resource }, &r.name, &why)
+            }
+        }
+    }
+
+    fn refusal(&self) -> String {
+        let (user, verb) = (go_quote(&self.user.name), &self.verb);
+        match &self.target {
+            Target::Path(path) => format!("User {user} cannot {verb} path {}", go_quote(path)),
+            Target::Resource(r) => {
+                let (resource, group) = (go_quote(&r.qualified()), go_quote(&r.group));
                 let scope = if r.namespace.is_empty() {
                     "at the cluster scope".to_owned()
                 } else {
                     format!("in the namespace {}", go_quote(&r.namespace))
                 };
-                let why = format!(
-                    "User {user} cannot {} resource {} in API group {} {scope}{suffix}",
-                    self.verb,
-                    go_quote(&r.qualified()),
-                    go_quote(&r.group),
-                );
-                Status::forbidden(Resource { group: &r.group, resource: &r.resource }, &r.name, &why)
+                format!("User {user} cannot {verb} resource {resource} in API group {group} {scope}")
             }
         }
     }
+}
+
+/// No answer may be taken for HTML by a browser.
+fn without_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 impl ResourceTarget {
@@ -192,5 +198,14 @@ mod tests {
             status.message,
             r#"forbidden: User "system:anonymous" cannot get path "/x": RBAC: broken"#
         );
+    }
+
+    #[test]
+    fn html_is_defused_everywhere_but_in_the_name() {
+        let target = ResourceTarget::new("", "pods").within("<b>").named("<b>&");
+        assert!(denied("get", target).starts_with(r#"pods "<b>&" is forbidden: User "jane" cannot get"#));
+        let user = Arc::new(User { name: "<script>".into(), ..User::default() });
+        let message = Attributes::path(user, "get", "/a&b").denial("").message;
+        assert_eq!(message, r#"forbidden: User "&lt;script&gt;" cannot get path "/a&amp;b""#);
     }
 }

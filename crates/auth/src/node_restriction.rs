@@ -1,12 +1,16 @@
 //! What a kubelet may write: the checks of the reference's NodeRestriction admission plugin.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use coracle_api::field::go_quote;
 use coracle_api::object::{annotation, at, items, labels, name, text};
 use coracle_api::status::{Resource, Status};
 use coracle_api::user::User;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attributes::{Attributes, ResourceTarget};
+use crate::authorizer::Authorizer;
 use crate::directory::Directory;
 use crate::node::MIRROR;
 use crate::pod_references as references;
@@ -74,12 +78,13 @@ fn forbid(why: impl Into<String>) -> Checked {
 }
 
 /// Whether the user, if it is a node, may write this.
-pub fn check(user: &User, write: &Write<'_>, directory: &dyn Directory) -> Result<(), Status> {
+pub fn check(user: &Arc<User>, write: &Write<'_>, authorizer: &Authorizer) -> Result<(), Status> {
     let Some(node) = user.as_node() else { return Ok(()) };
     let checked = if node.is_empty() {
         forbid(format!("could not determine node from user {}", go_quote(&user.name)))
     } else {
-        Check { node, quoted: go_quote(node), write, directory }.run()
+        let directory = authorizer.directory();
+        Check { user, node, quoted: go_quote(node), write, directory, authorizer }.run()
     };
     checked.map_err(|refusal| match refusal {
         Refusal::Other(status) => status,
@@ -98,10 +103,12 @@ impl<'a> Write<'a> {
 }
 
 struct Check<'a> {
+    user: &'a Arc<User>,
     node: &'a str,
     quoted: String,
     write: &'a Write<'a>,
     directory: &'a dyn Directory,
+    authorizer: &'a Authorizer,
 }
 
 impl Check<'_> {
@@ -361,33 +368,51 @@ impl Check<'_> {
         self.audience(&pod, items(request, &["spec", "audiences"]))
     }
 
-    /// A node gets tokens only for the audiences that its Pod asks for.
+    /// A node gets tokens only for the audiences that its Pod asks for, or that RBAC lets it ask for.
     fn audience(&self, pod: &Value, audiences: &[Value]) -> Checked {
         let wanted = match audiences {
             [] => "",
             [one] => one.as_str().unwrap_or(""),
             _ => return forbid("node may only request 0 or 1 audiences"),
         };
-        let volumes = items(pod, &["spec", "volumes"]);
-        let projected = volumes
+        let projected = items(pod, &["spec", "volumes"])
             .iter()
             .flat_map(|v| items(v, &["projected", "sources"]))
             .filter_map(|s| s.get("serviceAccountToken"))
             .any(|t| text(t, &["audience"]) == wanted);
-        let by_driver = || {
-            volumes
-                .iter()
-                .map(|v| text(v, &["csi", "driver"]))
-                .filter(|driver| !driver.is_empty())
-                .filter_map(|driver| self.directory.object("storage.k8s.io", "csidrivers", "", driver))
-                .any(|d| {
-                    items(&d, &["spec", "tokenRequests"]).iter().any(|r| text(r, &["audience"]) == wanted)
-                })
-        };
-        if projected || by_driver() {
+        if projected || self.driver_wants(pod, wanted) || self.may_request(wanted) {
             return Ok(());
         }
-        forbid(format!("audience {} not found in pod spec volume", go_quote(wanted)))
+        forbid(format!(
+            "audience {} not found in pod spec volume, {} is not authorized to request tokens for this audience",
+            go_quote(wanted),
+            self.user.name
+        ))
+    }
+
+    /// Whether a CSI driver of one of the Pod's volumes asks for tokens of this audience.
+    fn driver_wants(&self, pod: &Value, audience: &str) -> bool {
+        let namespace = self.write.namespace;
+        let inline = items(pod, &["spec", "volumes"]).iter().map(|v| text(v, &["csi", "driver"]).to_owned());
+        let claimed = references::claims(pod).filter_map(|claim| {
+            let claim = self.directory.object("", "persistentvolumeclaims", namespace, &claim)?;
+            let volume = text(&claim, &["spec", "volumeName"]);
+            let volume = self.directory.object("", "persistentvolumes", "", volume)?;
+            Some(text(&volume, &["spec", "csi", "driver"]).to_owned())
+        });
+        inline
+            .chain(claimed)
+            .filter(|driver| !driver.is_empty())
+            .filter_map(|driver| self.directory.object("storage.k8s.io", "csidrivers", "", &driver))
+            .any(|d| items(&d, &["spec", "tokenRequests"]).iter().any(|r| text(r, &["audience"]) == audience))
+    }
+
+    /// The audience is the resource, the service account the name.
+    fn may_request(&self, audience: &str) -> bool {
+        let target = ResourceTarget::new("", audience).within(self.write.namespace).named(self.write.name);
+        let verb = "request-serviceaccounts-token-audience";
+        !audience.is_empty()
+            && self.authorizer.allows(Attributes::resource(Arc::clone(self.user), verb, target))
     }
 
     fn lease(&self) -> Checked {

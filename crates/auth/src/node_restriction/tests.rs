@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::testing::Objects;
+use crate::testing::{Objects, authorizer};
 
 fn world() -> Objects {
-    let objects = Objects::default();
+    let rules = json!([{"verbs": ["request-serviceaccounts-token-audience"], "apiGroups": [""], "resources": ["granted"]}]);
+    let objects = Objects::default().grant("system:node:n1", rules);
     objects.put("nodes", json!({"metadata": {"name": "n1", "uid": "node-uid"}}));
     for (name, node) in [("mine", "n1"), ("theirs", "n2")] {
         objects.put(
@@ -28,7 +29,7 @@ fn ask(operation: Operation, what: &str, name: &str, old: &Value, new: &Value) -
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let namespace = if resource == "leases" { LEASES } else { "ns" };
     let write = Write { operation, group, resource, subresource, namespace, name, object: new, old };
-    match check(&User::node("n1"), &write, &world()) {
+    match check(&Arc::new(User::node("n1")), &write, &authorizer(&world())) {
         Ok(()) => String::new(),
         Err(status) => status.message,
     }
@@ -215,6 +216,7 @@ fn tokens_only_for_its_own_pods() {
     let says = |request: &Value| token(request).replace("serviceaccounts \"default\" is forbidden: ", "");
     assert_eq!(token(&request("mine", "mine", json!([]))), "");
     assert_eq!(token(&request("mine", "mine", json!(["vault"]))), "");
+    assert_eq!(token(&request("mine", "mine", json!(["granted"]))), "");
     for (request, words) in [
         (json!({"spec": {}}), "node requested token not bound to a pod"),
         (request("mine", "", json!([])), "node requested token with a pod binding without a uid"),
@@ -223,7 +225,10 @@ fn tokens_only_for_its_own_pods() {
             "node requested token bound to a pod scheduled on a different node",
         ),
         (request("mine", "mine", json!(["a", "b"])), "node may only request 0 or 1 audiences"),
-        (request("mine", "mine", json!(["bank"])), "audience \"bank\" not found in pod spec volume"),
+        (
+            request("mine", "mine", json!(["bank"])),
+            "audience \"bank\" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience",
+        ),
     ] {
         assert_eq!(says(&request), words);
     }
@@ -249,7 +254,7 @@ fn leases_and_csi_nodes_by_name() {
                 .contains("with the same name as the requesting node")
         );
     }
-    let anyone = User { name: "jane".into(), ..User::default() };
+    let anyone = Arc::new(User { name: "jane".into(), ..User::default() });
     let null = Value::Null;
     let write = Write {
         operation: DELETE,
@@ -261,5 +266,5 @@ fn leases_and_csi_nodes_by_name() {
         object: &null,
         old: &null,
     };
-    assert!(check(&anyone, &write, &world()).is_ok());
+    assert!(check(&anyone, &write, &authorizer(&world())).is_ok());
 }

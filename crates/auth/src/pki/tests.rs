@@ -123,3 +123,79 @@ fn retired_keys_still_verify() {
     let (message, signature) = token.rsplit_once('.').unwrap();
     assert!(keys.candidates(None).any(|k| k.verifies(message.as_bytes(), signature)));
 }
+
+/// Shakes hands over memory and tells what the server saw of the client, and the protocol they agreed on.
+fn handshake(
+    server: Arc<rustls::ServerConfig>,
+    client: Arc<rustls::ClientConfig>,
+    name: &str,
+) -> Result<(usize, Vec<u8>), rustls::Error> {
+    let name = name.to_owned().try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(client, name).unwrap();
+    let mut server = rustls::ServerConnection::new(server).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut up).unwrap();
+        }
+        let mut up = up.as_slice();
+        while !up.is_empty() {
+            server.read_tls(&mut up).unwrap();
+            server.process_new_packets()?;
+        }
+        while server.wants_write() {
+            server.write_tls(&mut down).unwrap();
+        }
+        let mut down = down.as_slice();
+        while !down.is_empty() {
+            client.read_tls(&mut down).unwrap();
+            client.process_new_packets()?;
+        }
+    }
+    let chain = server.peer_certificates().map_or(0, <[_]>::len);
+    Ok((chain, server.alpn_protocol().unwrap_or_default().to_vec()))
+}
+
+fn plain_client(pki: &Pki) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pki.ca_der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+#[test]
+fn hands_are_shaken() {
+    // rustls looks at the system's clock.
+    let clock = Clock::system();
+    let names = ServingNames { names: vec!["node-1".into()], ..ServingNames::default() };
+    let pki = Pki::memory(&names, &clock).unwrap();
+    let other = Pki::memory(&names, &clock).unwrap();
+    let server = || pki.server_config().unwrap();
+    for name in [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "10.96.0.1",
+        "node-1",
+    ] {
+        assert_eq!(handshake(server(), plain_client(&pki), name).unwrap(), (0, b"h2".to_vec()), "{name}");
+    }
+    assert!(handshake(server(), plain_client(&pki), "example.com").is_err());
+    assert!(handshake(server(), plain_client(&other), "localhost").is_err());
+    let with_certificate = pki.kubelet_client_config().unwrap();
+    assert_eq!(handshake(server(), with_certificate.clone(), "localhost").unwrap().0, 1);
+
+    let kubelet = || pki.kubelet_server_config("node-1", &["127.0.0.1".parse().unwrap()]).unwrap();
+    assert_eq!(handshake(kubelet(), with_certificate, "127.0.0.1").unwrap(), (1, b"http/1.1".to_vec()));
+    assert!(handshake(kubelet(), plain_client(&pki), "127.0.0.1").is_err(), "no certificate");
+}
