@@ -25,6 +25,6 @@ impl Plugin for NodeRestriction {
             object: obj.unwrap_or(&null),
             old: admit.old.unwrap_or(&null),
         };
-        node_restriction::check(admit.user, &write, admit.core.authorizer.directory())
+        node_restriction::check(admit.user, &write, &admit.core.authorizer)
     }
 }
