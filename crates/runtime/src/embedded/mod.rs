@@ -1,0 +1,3 @@
+//! The embedded runtime: images, sandboxes and containers without a daemon of somebody else.
+
+mod images;
