@@ -2,7 +2,10 @@
 //!
 //! The kubelet knows only this trait. [`fake`] keeps everything in memory for tests of the kubelet.
 
-#![expect(unsafe_code, reason = "mounts, namespaces and processes need system calls that have no safe wrapper")]
+#![expect(
+    unsafe_code,
+    reason = "mounts, namespaces and processes need system calls that have no safe wrapper"
+)]
 
 pub mod embedded;
 mod error;

@@ -84,13 +84,14 @@ impl Images {
                 format!("{} layers, but {} in its configuration", manifest.layers.len(), diff_ids.len());
             return Err(PullError::Refused { name: image.into(), reason });
         }
-        let (client, reference_) = (&client, &reference);
-        let layers = futures::stream::iter(diff_ids.iter().zip(&manifest.layers))
-            .map(|(diff_id, layer)| self.fetch_layer(client, reference_, diff_id, layer))
-            .buffered(PARALLEL_LAYERS)
-            .try_collect::<Vec<_>>()
-            .await
-            .map_err(|error| error.named(image))?;
+        let source = Arc::new((client, reference.clone()));
+        let layers: Vec<_> = diff_ids
+            .iter()
+            .zip(&manifest.layers)
+            .map(|(diff_id, layer)| self.clone().fetch_layer(source.clone(), diff_id.clone(), layer.clone()))
+            .collect();
+        let layers = futures::stream::iter(layers).buffered(PARALLEL_LAYERS).try_collect::<Vec<_>>().await;
+        let layers = layers.map_err(|error| error.named(image))?;
         let mut names = Names::default();
         names.digests.insert(format!(
             "{}/{}@{}",
@@ -109,20 +110,20 @@ impl Images {
     }
 
     async fn fetch_layer(
-        self: &Arc<Self>,
-        client: &Client,
-        reference: &Reference,
-        diff_id: &str,
-        layer: &OciDescriptor,
+        self: Arc<Self>,
+        source: Arc<(Client, Reference)>,
+        diff_id: String,
+        layer: OciDescriptor,
     ) -> Result<String, Failure> {
-        if let Some(name) = self.has_layer(diff_id) {
+        let (client, reference) = &*source;
+        if let Some(name) = self.has_layer(&diff_id) {
             return Ok(name);
         }
         let path = self.temporary();
         let file = tokio::fs::File::create(&path).await.map_err(StoreError::io("make layer file"))?;
         let out = Capped { inner: file, left: u64::try_from(layer.size).unwrap_or(0) };
-        let fetched = client.pull_blob(reference, layer, out).await.map_err(Failure::from);
-        let (images, diff_id, layer_path) = (self.clone(), diff_id.to_owned(), path.clone());
+        let fetched = client.pull_blob(reference, &layer, out).await.map_err(Failure::from);
+        let (images, layer_path) = (self.clone(), path.clone());
         let placed = match fetched {
             Ok(()) => {
                 blocking(move || {

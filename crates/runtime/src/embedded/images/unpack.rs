@@ -41,7 +41,7 @@ impl Default for Limits {
 }
 
 #[derive(Debug, Error)]
-pub enum UnpackError {
+pub(crate) enum UnpackError {
     #[error("entry {path:?}: {why}")]
     Refused { path: PathBuf, why: String },
     #[error("layer is larger than the limit of {0} bytes")]
