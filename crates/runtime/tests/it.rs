@@ -141,7 +141,7 @@ impl Bed {
             let command = fs::read(entry.path().join("cmdline")).ok()?;
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
             // The pause process has its shim's command line.
-            (command.contains(&own) && command.contains("shim")).then_some(command)
+            command.contains(&own).then_some(command)
         });
         assert_eq!(processes.collect::<Vec<_>>(), Vec::<String>::new(), "processes are left");
         for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {

@@ -95,12 +95,6 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Every descriptor above standard error closes itself on `execve`.
-pub(crate) fn close_on_exec_above_stderr() {
-    // SAFETY: integers only; descriptors stay open in this process.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-}
-
 /// Close every descriptor above standard error.
 ///
 /// # Safety

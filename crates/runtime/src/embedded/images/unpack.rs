@@ -258,10 +258,13 @@ impl Unpacker {
         let io =
             |doing| move |errno: Errno| UnpackError::Io { doing, path: path.into(), error: errno.into() };
         let header = entry.header();
-        let (kind, mode, mtime) = (header.entry_type(), header.mode()?, header.mtime()?);
+        let old = header.as_old();
+        let (kind, mode) = (header.entry_type(), or_blank(&old.mode, || header.mode())?);
+        let mtime = or_blank(&old.mtime, || header.mtime())?;
+        let (uid, gid) = (or_blank(&old.uid, || header.uid())?, or_blank(&old.gid, || header.gid())?);
         if self.privileged {
             let id = |id: u64| u32::try_from(id).map_err(|_| refused(path, "has an owner out of range"));
-            let (uid, gid) = (Uid::from_raw(id(header.uid()?)?), Gid::from_raw(id(header.gid()?)?));
+            let (uid, gid) = (Uid::from_raw(id(uid)?), Gid::from_raw(id(gid)?));
             fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
                 .map_err(io("chown"))?;
         }
@@ -364,6 +367,11 @@ impl Unpacker {
         }
         Ok(self.size)
     }
+}
+
+/// Archives may leave a number blank, which is zero.
+fn or_blank<N: Default>(field: &[u8], number: impl FnOnce() -> io::Result<N>) -> Result<N> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(N::default()) } else { Ok(number()?) }
 }
 
 fn refused(path: &Path, why: &str) -> UnpackError {

@@ -102,7 +102,9 @@ struct Shim {
 
 fn serve(dir: &Path) -> Result<()> {
     setsid()?;
-    sys::close_on_exec_above_stderr();
+    // Whatever the agent had open when it started this process is not for a Pod to hold.
+    // SAFETY: nothing has been opened yet.
+    unsafe { sys::close_above_stderr() };
     let sandbox: SandboxRecord = record::read(dir, record::SANDBOX)?;
     sandbox.hierarchy.join(&sandbox.shims_cgroup)?;
     own_oom_score();
@@ -142,6 +144,11 @@ fn serve(dir: &Path) -> Result<()> {
 fn say_ready() -> Result<()> {
     io::stdout().write_all(b"ready\n")?;
     io::stdout().flush()?;
+    forget_standard_streams()
+}
+
+/// Standard error stays: it is the shim's own log.
+fn forget_standard_streams() -> Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stdin(&null)?;

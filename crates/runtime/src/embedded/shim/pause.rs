@@ -71,6 +71,8 @@ fn namespaces(config: &SandboxConfig) -> CloneFlags {
 fn prepare(config: &SandboxConfig) -> Result<()> {
     sys::die_with_parent()?;
     nix::unistd::setsid()?;
+    // The agent waits for the end of the shim's standard output, which was copied here.
+    super::forget_standard_streams()?;
     sys::reset_signals();
     if !config.host_network {
         sys::loopback_up()?;
