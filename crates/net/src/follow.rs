@@ -100,7 +100,12 @@ impl Network {
             let pause = if written.is_some() { REPEAT } else { RETRY };
             tokio::select! {
                 () = changed.notified() => {}
-                () = self.config().clock.sleep(pause) => written = None,
+                () = self.config().clock.sleep(pause) => {
+                    written = None;
+                    if let Err(error) = self.refresh().await {
+                        tracing::warn!(%error, "cannot follow the machine's network");
+                    }
+                }
             }
         }
     }

@@ -3,6 +3,8 @@
 //! [`Network::start`] does what needs no API; [`Network::run`] follows Services and EndpointSlices; [`Network::stop`]
 //! leaves the machine as it was.
 
+#![forbid(unsafe_code)]
+
 mod cidr;
 pub mod dns;
 mod follow;

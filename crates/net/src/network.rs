@@ -155,6 +155,11 @@ impl Network {
         sweep_veths(&self.0.links, &self.0.names, running).await
     }
 
+    /// Follow the machine onto another network: let through what comes back by interfaces that are new.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        bridge::refresh(&self.0.links, &self.0.names, &self.0.config.clock).await
+    }
+
     /// Remove every interface, rule and setting that this network made.
     pub async fn stop(&self) -> Result<(), Error> {
         let Inner { config, names, links, .. } = &*self.0;

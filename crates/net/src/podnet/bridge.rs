@@ -96,6 +96,15 @@ fn choose(preferred: Cidr, occupied: &[Cidr]) -> Option<Cidr> {
         .find(|range| !occupied.iter().any(|used| used.overlaps(*range)))
 }
 
+/// Take note of interfaces that have become a way out since.
+pub(crate) async fn refresh(links: &Links, names: &Names, clock: &Clock) -> Result<(), Error> {
+    let _turn = turn(clock).await?;
+    match links.find(&names.bridge()).await? {
+        Some(bridge) => forwarding::follow(links, &bridge).await,
+        None => Err(Error::Vanished(names.bridge())),
+    }
+}
+
 /// Remove the bridge and undo what was done for it.
 pub(crate) async fn remove(links: &Links, names: &Names, clock: &Clock) -> Result<(), Error> {
     let _turn = turn(clock).await?;

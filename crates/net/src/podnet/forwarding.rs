@@ -46,7 +46,27 @@ pub(crate) async fn save(links: &Links) -> Result<Saved, Error> {
 
 /// Let through what comes back from outside to Pods.
 pub(crate) fn enable(saved: &Saved, bridge: &str) -> Result<(), Error> {
-    saved.0.keys().map(String::as_str).chain([bridge]).try_for_each(allow)
+    for uplink in saved.0.keys() {
+        match allow(uplink) {
+            // An interface may go at any time; then nothing comes in by it.
+            Err(Error::Switch { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    allow(bridge)
+}
+
+/// Do the same for interfaces that have become a way out since the bridge was made.
+pub(crate) async fn follow(links: &Links, bridge: &Link) -> Result<(), Error> {
+    let mut saved = Saved::parse(&bridge.alias);
+    let before = saved.0.len();
+    for (name, value) in save(links).await?.0 {
+        saved.0.entry(name).or_insert(value);
+    }
+    if saved.0.len() > before {
+        links.set_alias(bridge.index, &saved.alias()).await?;
+    }
+    enable(&saved, &bridge.name)
 }
 
 /// Let through what comes in by `interface`.

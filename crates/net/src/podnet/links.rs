@@ -44,7 +44,12 @@ impl Links {
     }
 
     pub(crate) async fn find(&self, name: &str) -> Result<Option<Link>, Error> {
-        Ok(self.list().await?.into_iter().find(|link| link.name == name))
+        let found = self.handle.link().get().match_name(name).execute().try_next().await;
+        match found {
+            Ok(message) => Ok(message.map(read_link)),
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(None),
+            Err(source) => Err(Error::link("find an interface")(source)),
+        }
     }
 
     pub(crate) async fn add_bridge(&self, name: &str, alias: &str) -> Result<Link, Error> {

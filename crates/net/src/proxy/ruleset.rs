@@ -104,16 +104,24 @@ impl Script {
     }
 
     fn filter_chains(&mut self, frame: &Frame) {
-        // Still a Service's address after NAT: it has no such port, or no endpoint behind it.
-        let refuse = |way| vec![way, is(ip("daddr"), "==", prefix(frame.services)), json!({"reject": null})];
         self.base_chain("filter-forward", "filter", "forward", 0);
-        self.rule("filter-forward", refuse(is(meta("iifname"), "==", json!(frame.from_pods))));
+        self.refuse("filter-forward", frame, &is(meta("iifname"), "==", json!(frame.from_pods)));
         self.base_chain("filter-output", "filter", "output", 0);
-        self.rule("filter-output", refuse(is(meta("oifname"), "==", json!(frame.bridge))));
+        self.refuse("filter-output", frame, &is(meta("oifname"), "==", json!(frame.bridge)));
         // A Pod that reaches itself through a Service is not to be told of a shorter way.
         let to_pods = is(meta("oifname"), "==", json!(frame.from_pods));
         let kind = json!({"payload": {"protocol": "icmp", "field": "type"}});
         self.rule("filter-output", vec![to_pods, is(kind, "==", json!("redirect")), json!({"drop": null})]);
+    }
+
+    /// Refuse what still has a Service's address after NAT: there is no such port, or no endpoint behind it.
+    fn refuse(&mut self, chain: &str, frame: &Frame, way: &Value) {
+        let untranslated = is(ip("daddr"), "==", prefix(frame.services));
+        let tcp = is(meta("l4proto"), "==", json!("tcp"));
+        // The kernel sends few ICMP errors a second to one client, and who gets none waits for a time-out.
+        let reset = json!({"reject": {"type": "tcp reset"}});
+        self.rule(chain, vec![way.clone(), untranslated.clone(), tcp, reset]);
+        self.rule(chain, vec![way.clone(), untranslated, json!({"reject": null})]);
     }
 
     fn service(&mut self, port: &ServicePort) {
