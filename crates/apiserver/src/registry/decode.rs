@@ -1,7 +1,8 @@
 //! From a request's body to an object of the kind that the path names.
 
-use coracle_api::codec::{self, json};
+use coracle_api::codec::{self, json, protobuf};
 use coracle_api::field::go_quote;
+use coracle_api::schema::Schemas;
 use coracle_api::{Kind, Status, catalog, object};
 use serde_json::Value;
 
@@ -19,12 +20,14 @@ pub(crate) struct Parsed {
 enum Media {
     Json,
     Yaml,
+    Protobuf,
 }
 
 fn media(content_type: &str) -> Result<Media, Status> {
     match content_type.split(';').next().unwrap_or_default().trim() {
         "" | "application/json" => Ok(Media::Json),
         "application/yaml" => Ok(Media::Yaml),
+        protobuf::MEDIA_TYPE => Ok(Media::Protobuf),
         _ => Err(Status::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, \
              application/yaml, application/vnd.kubernetes.protobuf",
@@ -45,6 +48,12 @@ pub(crate) fn parse(content_type: &str, body: &[u8], kind: &str) -> Result<Parse
         Media::Json => {
             let parsed = json::parse(body).map_err(|e| refuse("json", e.to_string()))?;
             Ok(Parsed { complaints: parsed.strict_errors().collect(), value: parsed.value })
+        }
+        Media::Protobuf => {
+            // Only built-in kinds have messages, so that the built-in schemas know every body there is.
+            let decoded = protobuf::decode(&Schemas::builtin(), body, "");
+            let value = decoded.map_err(|e| refuse("protobuf", e.to_string()))?;
+            Ok(Parsed { complaints: Vec::new(), value })
         }
         Media::Yaml => {
             let value = serde_yaml_ng::from_slice(body).map_err(|e| refuse("yaml", e.to_string()))?;
