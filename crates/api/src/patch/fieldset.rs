@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::codec::encode;
 
 /// One step of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Element<'a> {
     Field(Cow<'a, str>),
     /// An item of an associative list: its keys as compact JSON, names sorted.

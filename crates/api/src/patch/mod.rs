@@ -1,5 +1,6 @@
 //! Changing an object by a document: JSON patch, merge patch, strategic merge patch, apply.
 
+pub mod apply;
 mod compare;
 pub mod facts;
 pub mod fieldset;
@@ -10,6 +11,7 @@ pub mod merge;
 mod model;
 mod order;
 pub mod strategic;
+mod typed;
 
 pub use facts::{Facts, ListType};
 
