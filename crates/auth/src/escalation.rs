@@ -4,74 +4,91 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coracle_api::field::go_quote;
-use coracle_api::object::{at, items, name, namespace, text};
+use coracle_api::object::{at, items, name, text};
 use coracle_api::status::{Resource, Status};
-use coracle_api::user::{MASTERS, User};
+use coracle_api::user::User;
 use serde_json::Value;
 
 use crate::attributes::{Attributes, ResourceTarget};
 use crate::authorizer::Authorizer;
 use crate::rbac::{GROUP, Policy, Rule, aggregate, url_covers};
 
-/// Whether `object` (a Role or ClusterRole) may be written as it is. `old` is what it replaces.
-pub fn check_role(
-    authorizer: &Authorizer,
-    user: &Arc<User>,
-    object: &Value,
-    old: Option<&Value>,
-) -> Result<(), Status> {
-    let same = |key: &str| old.is_some_and(|old| old.get(key) == object.get(key));
-    if same("rules") && same("aggregationRule") || user.in_group(MASTERS) {
-        return Ok(());
-    }
-    let (namespace, name) = (namespace(object), name(object));
-    let resource = if namespace.is_empty() { "clusterroles" } else { "roles" };
-    let target = ResourceTarget { version: "v1".into(), ..ResourceTarget::new(GROUP, resource) };
-    if authorizer.allows(Attributes::resource(
-        Arc::clone(user),
-        "escalate",
-        target.within(namespace).named(name),
-    )) {
-        return Ok(());
-    }
-    let forbidden = |why: &str| Status::forbidden(Resource { group: GROUP, resource }, name, why);
-    if !at(object, &["aggregationRule"]).is_null() {
-        let everything = [everything_rule(), every_url_rule()];
-        check_grant(authorizer.policy(), user, "", &everything)
-            .map_err(|_| forbidden("must have cluster-admin privileges to use an aggregationRule"))?;
-    }
-    let rules: Vec<Rule> = items(object, &["rules"]).iter().map(Rule::parse).collect();
-    check_grant(authorizer.policy(), user, namespace, &rules).map_err(|why| forbidden(&why))
+/// A Role, ClusterRole or binding of either, about to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant<'a> {
+    /// The plural.
+    pub resource: &'a str,
+    /// Empty for the cluster's own.
+    pub namespace: &'a str,
+    pub object: &'a Value,
+    /// What it replaces.
+    pub old: Option<&'a Value>,
 }
 
-/// Whether `object` (a RoleBinding or ClusterRoleBinding) may be written: whoever may `bind` the role, or holds all of
-/// it. A role that does not exist is told as 404.
-pub fn check_binding(
+/// Whether the user may write it. Other resources than RBAC's four are none of this function's business.
+pub fn check(authorizer: &Authorizer, user: &Arc<User>, grant: &Grant<'_>) -> Result<(), Status> {
+    match grant.resource {
+        "roles" | "clusterroles" => check_role(authorizer, user, grant),
+        "rolebindings" | "clusterrolebindings" => check_binding(authorizer, user, grant),
+        _ => Ok(()),
+    }
+}
+
+impl Grant<'_> {
+    fn keeps(&self, key: &str) -> bool {
+        self.old.is_some_and(|old| old.get(key) == self.object.get(key))
+    }
+
+    fn forbidden(&self, why: &str) -> Status {
+        Status::forbidden(Resource { group: GROUP, resource: self.resource }, name(self.object), why)
+    }
+}
+
+fn may(
     authorizer: &Authorizer,
     user: &Arc<User>,
-    object: &Value,
-    old: Option<&Value>,
-) -> Result<(), Status> {
-    let same = |key: &str| old.is_some_and(|old| old.get(key) == object.get(key));
-    if same("roleRef") && same("subjects") || user.in_group(MASTERS) {
+    verb: &str,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+) -> bool {
+    let target = ResourceTarget::new(GROUP, resource).within(namespace).named(name);
+    let target = ResourceTarget { version: "v1".into(), ..target };
+    authorizer.allows(Attributes::resource(Arc::clone(user), verb, target))
+}
+
+fn check_role(authorizer: &Authorizer, user: &Arc<User>, grant: &Grant<'_>) -> Result<(), Status> {
+    let role = name(grant.object);
+    if grant.keeps("rules") && grant.keeps("aggregationRule")
+        || may(authorizer, user, "escalate", grant.resource, grant.namespace, role)
+    {
         return Ok(());
     }
-    let namespace = namespace(object);
-    let (kind, role) = (text(object, &["roleRef", "kind"]), text(object, &["roleRef", "name"]));
-    let resource = if kind == "ClusterRole" { "clusterroles" } else { "roles" };
-    let target = ResourceTarget { version: "v1".into(), ..ResourceTarget::new(GROUP, resource) };
-    let bind = Attributes::resource(Arc::clone(user), "bind", target.within(namespace).named(role));
-    if authorizer.allows(bind) {
+    if !at(grant.object, &["aggregationRule"]).is_null() {
+        let everything = [everything_rule(), every_url_rule()];
+        check_grant(authorizer.policy(), user, "", &everything)
+            .map_err(|_| grant.forbidden("must have cluster-admin privileges to use an aggregationRule"))?;
+    }
+    let rules: Vec<Rule> = items(grant.object, &["rules"]).iter().map(Rule::parse).collect();
+    check_grant(authorizer.policy(), user, grant.namespace, &rules).map_err(|why| grant.forbidden(&why))
+}
+
+/// Whoever may `bind` the role, or holds all of it. A role that does not exist is told as 404.
+fn check_binding(authorizer: &Authorizer, user: &Arc<User>, grant: &Grant<'_>) -> Result<(), Status> {
+    let role = |key: &str| text(grant.object, &["roleRef", key]);
+    let (kind, role) = (role("kind"), role("name"));
+    let (plural, singular) =
+        if kind == "ClusterRole" { ("clusterroles", "clusterrole") } else { ("roles", "role") };
+    if grant.keeps("roleRef") && grant.keeps("subjects")
+        || may(authorizer, user, "bind", plural, grant.namespace, role)
+    {
         return Ok(());
     }
-    let singular = resource.trim_end_matches('s');
     let rules = authorizer
         .policy()
-        .role_rules(kind, namespace, role)
+        .role_rules(kind, grant.namespace, role)
         .map_err(|_| Status::not_found(Resource { group: GROUP, resource: singular }, role))?;
-    let resource = if namespace.is_empty() { "clusterrolebindings" } else { "rolebindings" };
-    check_grant(authorizer.policy(), user, namespace, &rules)
-        .map_err(|why| Status::forbidden(Resource { group: GROUP, resource }, name(object), &why))
+    check_grant(authorizer.policy(), user, grant.namespace, &rules).map_err(|why| grant.forbidden(&why))
 }
 
 fn everything_rule() -> Rule {
@@ -203,6 +220,8 @@ fn describe(rule: &Rule) -> String {
 
 #[cfg(test)]
 mod tests {
+    use coracle_api::object::namespace;
+    use coracle_api::user::MASTERS;
     use expect_test::{Expect, expect};
     use serde_json::json;
 
@@ -213,7 +232,7 @@ mod tests {
         v.as_array().unwrap().iter().map(Rule::parse).collect()
     }
 
-    fn check(held: Value, granted: Value, expected: Expect) {
+    fn compare(held: Value, granted: Value, expected: Expect) {
         let lines: Vec<String> = missing(&rules(held), &rules(granted)).iter().map(describe).collect();
         expected.assert_eq(&lines.join("\n"));
     }
@@ -225,21 +244,21 @@ mod tests {
     #[test]
     fn what_is_not_covered_is_named() {
         let pods = rule(&["get", "list"], &["pods"]);
-        check(json!([pods]), json!([rule(&["get"], &["pods"])]), expect![[""]]);
-        check(
+        compare(json!([pods]), json!([rule(&["get"], &["pods"])]), expect![[""]]);
+        compare(
             json!([pods]),
             json!([rule(&["get", "delete", "watch"], &["pods", "secrets"])]),
             expect![[r#"
                 {APIGroups:[""], Resources:["pods"], Verbs:["delete" "watch"]}
                 {APIGroups:[""], Resources:["secrets"], Verbs:["get" "delete" "watch"]}"#]],
         );
-        check(json!([rule(&["*"], &["*/scale"])]), json!([rule(&["get"], &["x/scale"])]), expect![[""]]);
-        check(
+        compare(json!([rule(&["*"], &["*/scale"])]), json!([rule(&["get"], &["x/scale"])]), expect![[""]]);
+        compare(
             json!([rule(&["*"], &["pods"])]),
             json!([rule(&["get"], &["pods/log"])]),
             expect![[r#"{APIGroups:[""], Resources:["pods/log"], Verbs:["get"]}"#]],
         );
-        check(
+        compare(
             json!([rule(&["get"], &["pods"])]),
             json!([rule(&["*"], &["pods"])]),
             expect![[r#"{APIGroups:[""], Resources:["pods"], Verbs:["*"]}"#]],
@@ -250,20 +269,20 @@ mod tests {
     fn names_and_urls() {
         let named =
             json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]});
-        check(json!([rule(&["get"], &["secrets"])]), json!([named]), expect![[""]]);
-        check(
+        compare(json!([rule(&["get"], &["secrets"])]), json!([named]), expect![[""]]);
+        compare(
             json!([named]),
             json!([rule(&["get"], &["secrets"])]),
             expect![[r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}"#]],
         );
         let url = |url: &str| json!({"verbs": ["get"], "nonResourceURLs": [url]});
-        check(json!([url("/api/*")]), json!([url("/api/v1")]), expect![[""]]);
-        check(
+        compare(json!([url("/api/*")]), json!([url("/api/v1")]), expect![[""]]);
+        compare(
             json!([url("/api/v1")]),
             json!([url("/api/*")]),
             expect![[r#"{NonResourceURLs:["/api/*"], Verbs:["get"]}"#]],
         );
-        check(
+        compare(
             json!([url("*")]),
             json!([rule(&["get"], &["pods"])]),
             expect![[r#"{APIGroups:[""], Resources:["pods"], Verbs:["get"]}"#]],
@@ -289,37 +308,49 @@ mod tests {
         (authorizer(&objects), Arc::new(user))
     }
 
+    fn ask(
+        authorizer: &Authorizer,
+        user: &Arc<User>,
+        kind: &str,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
+        let namespace = namespace(object);
+        let resource = format!("{}{kind}s", if namespace.is_empty() { "cluster" } else { "" });
+        check(authorizer, user, &Grant { resource: &resource, namespace, object, old })
+    }
+
     #[test]
     fn roles_are_checked_on_write() {
         let (authorizer, jane) = world();
         let role = |name: &str, verb: &str| json!({"metadata": {"namespace": "ns", "name": name}, "rules": [rule(&[verb], &["pods"])]});
-        check_role(&authorizer, &jane, &role("r", "get"), None).unwrap();
-        check_role(&authorizer, &jane, &role("free", "delete"), None).unwrap();
-        check_role(&authorizer, &jane, &role("r", "delete"), Some(&role("r", "delete"))).unwrap();
+        ask(&authorizer, &jane, "role", &role("r", "get"), None).unwrap();
+        ask(&authorizer, &jane, "role", &role("free", "delete"), None).unwrap();
+        ask(&authorizer, &jane, "role", &role("r", "delete"), Some(&role("r", "delete"))).unwrap();
         expect![[r#"
             roles.rbac.authorization.k8s.io "r" is forbidden: user "jane" (groups=["dev" "ops"]) is attempting to grant RBAC permissions not currently held:
             {APIGroups:[""], Resources:["pods"], Verbs:["delete"]}"#]]
-        .assert_eq(&check_role(&authorizer, &jane, &role("r", "delete"), None).unwrap_err().message);
+        .assert_eq(&ask(&authorizer, &jane, "role", &role("r", "delete"), None).unwrap_err().message);
         let aggregating = json!({"metadata": {"name": "a"}, "aggregationRule": {}});
         expect![[r#"clusterroles.rbac.authorization.k8s.io "a" is forbidden: must have cluster-admin privileges to use an aggregationRule"#]]
-            .assert_eq(&check_role(&authorizer, &jane, &aggregating, None).unwrap_err().message);
+            .assert_eq(&ask(&authorizer, &jane, "role", &aggregating, None).unwrap_err().message);
         let root = Arc::new(User { name: "root".into(), groups: vec![MASTERS.into()], ..User::default() });
-        check_role(&authorizer, &root, &aggregating, None).unwrap();
+        ask(&authorizer, &root, "role", &aggregating, None).unwrap();
     }
 
     #[test]
     fn bindings_are_checked_on_write() {
         let (authorizer, jane) = world();
         let binding = |role: &str| json!({"metadata": {"namespace": "ns", "name": "b"}, "roleRef": {"kind": "ClusterRole", "name": role}});
-        check_binding(&authorizer, &jane, &binding("bindable"), None).unwrap();
-        let refused = check_binding(&authorizer, &jane, &binding("other"), None).unwrap_err();
+        ask(&authorizer, &jane, "rolebinding", &binding("bindable"), None).unwrap();
+        let refused = ask(&authorizer, &jane, "rolebinding", &binding("other"), None).unwrap_err();
         assert_eq!(refused.code, 403);
         assert!(
             refused
                 .message
                 .starts_with("rolebindings.rbac.authorization.k8s.io \"b\" is forbidden: user \"jane\"")
         );
-        let absent = check_binding(&authorizer, &jane, &binding("ghost"), None).unwrap_err();
+        let absent = ask(&authorizer, &jane, "rolebinding", &binding("ghost"), None).unwrap_err();
         assert_eq!(absent.message, "clusterrole.rbac.authorization.k8s.io \"ghost\" not found");
     }
 }

@@ -30,7 +30,10 @@ pub(crate) struct Admit<'a> {
     pub core: &'a Core,
     pub user: &'a Arc<User>,
     pub operation: Operation,
+    /// Of the body.
     pub kind: &'a Kind,
+    /// Of the path: `serviceaccounts` where the body is a TokenRequest.
+    pub resource: &'a Kind,
     pub namespace: &'a str,
     pub name: &'a str,
     pub sub: Option<Subresource>,
@@ -44,6 +47,7 @@ impl<'a> Admit<'a> {
             user: call.user(),
             operation: Operation::Create,
             kind,
+            resource: &call.kind,
             namespace: &call.namespace,
             name: &call.name,
             sub: call.sub,

@@ -19,9 +19,10 @@ pub(crate) async fn create(core: &Core, call: &Call, body: Bytes) -> Result<Answ
     place(call, &mut request)?;
     let account =
         core.object("", "serviceaccounts", &call.namespace, &call.name).ok_or_else(|| call.not_found())?;
+    // Before the audiences are filled in: a node may ask for those that its Pod names, of which none is one.
+    admission::validate(&Admit::create(core, call, &kind), Some(&request))?;
     fill_in(core, &mut request);
     tokens::validate_request(&request)?;
-    admission::validate(&Admit::create(core, call, &kind), Some(&request))?;
     let bound = bound(core, call, &request)?;
     if options.dry_run {
         return answer(call, &account, request, "", core.clock.unix_seconds());
