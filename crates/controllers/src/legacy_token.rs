@@ -1,7 +1,6 @@
 //! Secrets of type `kubernetes.io/service-account-token`: filled with token, CA and namespace, deleted with their account.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::ByteString;
@@ -57,19 +56,14 @@ async fn reconcile(cx: &Context, key: Key) -> Result<Next, Error> {
         }
         Step::Fill { mut secret, sign } => {
             if let Some(claims) = sign {
-                let token = ByteString(sign_token(cx, claims).await?.into_bytes());
+                let signed = (cx.config.sign_legacy_token)(claims).await.map_err(Error::Unexpected)?;
+                let token = ByteString(signed.into_bytes());
                 secret.data.get_or_insert_default().insert("token".to_owned(), token);
             }
             secrets.replace(&key.name, &PostParams::default(), &secret).await?;
         }
     }
     Ok(Next::Wait)
-}
-
-async fn sign_token(cx: &Context, claims: LegacyToken) -> Result<String, Error> {
-    let config = Arc::clone(&cx.config);
-    let signed = tokio::task::spawn_blocking(move || (config.sign_legacy_token)(&claims)).await;
-    signed.map_err(|e| Error::Unexpected(e.to_string()))?.map_err(Error::Unexpected)
 }
 
 #[derive(Debug, PartialEq)]

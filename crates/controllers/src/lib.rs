@@ -39,12 +39,12 @@ pub struct Context {
 pub struct Config {
     /// PEM of the cluster's CA, published into every namespace and every legacy token Secret.
     pub root_ca: String,
-    /// Signs the token of a legacy Secret. May block for as long as a signature takes.
+    /// Signs the token of a legacy Secret.
     pub sign_legacy_token: SignLegacyToken,
 }
 
 /// A token for these claims, or why there is none.
-pub type SignLegacyToken = Box<dyn Fn(&LegacyToken) -> Result<String, String> + Send + Sync>;
+pub type SignLegacyToken = Box<dyn Fn(LegacyToken) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,2 +1,107 @@
-//! main
-fn main() {}
+//! One program, several roles: `coracle up`, `coracle kubectl …`, `coracle proxy`, … and `kubectl` when called so.
+
+#![forbid(unsafe_code)]
+
+mod boot;
+mod data_dir;
+mod image;
+mod kubeconfig;
+mod node;
+mod up;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use coracle_clock::Clock;
+
+#[derive(Debug, Parser)]
+#[command(name = "coracle", version, about = "A whole Kubernetes in one small program, for programs that call its API from inside Pods")]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Run a cluster in the foreground: API server, controllers, scheduler, and a node on this machine
+    Up(up::Args),
+    /// kubectl, with its own words and exit codes
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// The API on localhost with this Pod's credential: the sidecar, with kubectl proxy's flags
+    #[command(disable_help_flag = true)]
+    Proxy {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Container images of the node on this machine
+    Image(image::Args),
+    /// One Pod's sandbox and containers; started by the runtime, never by hand
+    #[command(hide = true, disable_help_flag = true)]
+    Shim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let called_as = args.first().map(|a| Path::new(a).file_name().unwrap_or_default().to_owned());
+    if called_as.is_some_and(|name| name == "kubectl") {
+        return code(run_kubectl(args));
+    }
+    match Cli::parse_from(args).role {
+        // Before any thread is made: the shim forks.
+        Role::Shim { args } => code(coracle_runtime::embedded::shim::main(&args)),
+        Role::Kubectl { args } => code(run_kubectl(with_name(&["kubectl"], args))),
+        Role::Proxy { args } => code(run_kubectl(with_name(&["kubectl", "proxy"], args))),
+        Role::Image(args) => report(runtime().block_on(image::run(args))),
+        Role::Up(args) => report(runtime().block_on(up::run(args))),
+    }
+}
+
+fn with_name(name: &[&str], args: Vec<OsString>) -> Vec<OsString> {
+    name.iter().map(OsString::from).chain(args).collect()
+}
+
+fn run_kubectl(args: Vec<OsString>) -> i32 {
+    install_crypto();
+    runtime().block_on(coracle_cli::kubectl(args, Clock::system()))
+}
+
+/// Every TLS user of this process finds the same provider.
+fn install_crypto() {
+    // Fails only where a provider is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match built {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            std::process::exit(1)
+        }
+    }
+}
+
+fn code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// One clear line for whatever went wrong.
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

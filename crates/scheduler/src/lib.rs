@@ -174,9 +174,8 @@ impl Scheduler {
             },
         };
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-        let body = serde_json::to_vec(&binding).map_err(kube::Error::SerdeError)?;
         let _: serde_json::Value =
-            pods.create_subresource("binding", &pod.name_any(), &PostParams::default(), body).await?;
+            pods.create_subresource("binding", &pod.name_any(), &PostParams::default(), &binding).await?;
         Ok(())
     }
 
@@ -219,7 +218,7 @@ impl Scheduler {
             type_: Some(kind.into()),
             action: Some(action.into()),
             source: Some(EventSource { component: Some(NAME.into()), host: None }),
-            reporting_component: NAME.into(),
+            reporting_component: Some(NAME.into()),
             first_timestamp: Some(Time(now)),
             last_timestamp: Some(Time(now)),
             count: Some(1),

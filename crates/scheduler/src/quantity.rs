@@ -11,7 +11,7 @@ pub(crate) type Amounts = BTreeMap<String, i128>;
 
 /// A quantity in thousandths; what cannot be read counts as nothing, because the API does not let it in.
 pub(crate) fn milli(quantity: &Wire) -> i128 {
-    Quantity::parse(&quantity.0).map_or(0, |q| q.milli_value())
+    Quantity::parse(&quantity.0).map_or(0, |q| i128::from(q.milli_value()))
 }
 
 /// The larger of the containers' sum and any init container, with sidecars running beside all of them, plus overhead.

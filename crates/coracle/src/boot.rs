@@ -1,0 +1,223 @@
+//! The only composition root: what a cluster is made of, started in order and stopped in the reverse order.
+//!
+//! Nothing else knows more than two parts. Parts that are API clients get one here, as the identity that they run under.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use coracle_api::User;
+use coracle_api::catalog::Catalog;
+use coracle_apiserver::{Config as ServerConfig, Server};
+use coracle_auth::pki::{Pki, ServingNames};
+use coracle_auth::tokens::{self, Ref, Tokens};
+use coracle_clock::Clock;
+use coracle_controllers::LegacyToken;
+use coracle_store::Store;
+use futures::FutureExt;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::data_dir::DataDir;
+use crate::node::{self, Node};
+use crate::kubeconfig;
+
+/// The first address of the default service range: what `KUBERNETES_SERVICE_HOST` says.
+const SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The kubeconfig's context.
+const CONTEXT: &str = "coracle";
+/// The scheduler starts again after this, should its watches end.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub data_dir: PathBuf,
+    pub port: u16,
+    pub kubeconfig: Option<PathBuf>,
+    pub api_only: bool,
+    pub ephemeral: bool,
+    pub node_name: Option<String>,
+    pub extend_tokens: bool,
+}
+
+/// A running cluster.
+pub(crate) struct Cluster {
+    pub kubeconfig: PathBuf,
+    /// From the command to ready.
+    pub start_time: Duration,
+    address: SocketAddr,
+    server: Server,
+    store: Store,
+    serving: Vec<JoinHandle<()>>,
+    controllers: coracle_controllers::Running,
+    scheduler: JoinHandle<()>,
+    node: Option<Node>,
+}
+
+pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
+    let clock = Clock::system();
+    // Before anything is made: a port in use leaves nothing behind.
+    let listener = listen(options.port).await?;
+    let address = listener.local_addr().context("cannot read the listener's address")?;
+    let data_dir = DataDir::open(&options.data_dir)?;
+    let store = open_store(&options, &data_dir, &clock).await?;
+    let network = if options.api_only { None } else { Some(node::network(&data_dir, &clock).await?) };
+    let gateway = network.as_ref().map(coracle_net::Network::gateway);
+    let node_name = options.node_name.clone().unwrap_or_else(host_name);
+    let pki = open_pki(&options, &data_dir, gateway, &node_name, &clock)?;
+
+    let tokens = tokens::Config { extend: options.extend_tokens, ..tokens::Config::default() };
+    let mut config = ServerConfig::new(store.clone(), pki.clone(), clock.clone());
+    config.advertise = Some((gateway.unwrap_or_else(own_address), address.port()));
+    config.tokens = tokens.clone();
+    let server = Server::start(config).await.context("cannot start the API server")?;
+    let mut serving = vec![serve(&server, listener)];
+    if let Some(gateway) = gateway {
+        let inside = SocketAddr::new(IpAddr::V4(gateway), address.port());
+        let listener = TcpListener::bind(inside).await.with_context(|| format!("cannot listen on {inside}"))?;
+        serving.push(serve(&server, listener));
+    }
+
+    let path = options.kubeconfig.clone().unwrap_or_else(|| data_dir.kubeconfig());
+    kubeconfig::write(&path, &pki.kubeconfig(CONTEXT, &format!("https://{address}"), pki.admin()))?;
+    let controllers = start_controllers(&server, &pki, tokens, &clock);
+    let scheduler = start_scheduler(&server, &clock);
+    let node = match network {
+        Some(network) => {
+            let parts = node::Parts { network, pki: &pki, clock: clock.clone(), name: node_name, data_dir: &data_dir };
+            Some(node::start(parts, |user| client(&server, user)).await?)
+        }
+        None => None,
+    };
+    let start_time = clock.elapsed();
+    Ok(Cluster { kubeconfig: path, start_time, address, server, store, serving, controllers, scheduler, node })
+}
+
+impl Cluster {
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The node first, while there is an API to speak to; the store last.
+    pub(crate) async fn stop(self, keep_pods: bool) -> anyhow::Result<()> {
+        self.scheduler.abort();
+        let node = match self.node {
+            Some(node) => node.stop(keep_pods).await,
+            None => Ok(()),
+        };
+        self.controllers.stop().await;
+        self.server.stop().await;
+        for task in self.serving {
+            let _ = task.await;
+        }
+        self.store.close().await;
+        node
+    }
+}
+
+async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: is another cluster running? Choose another port with --port")
+    })
+}
+
+async fn open_store(options: &Options, data_dir: &DataDir, clock: &Clock) -> anyhow::Result<Store> {
+    let meta = coracle_apiserver::meta_of(&Catalog::builtin());
+    if options.ephemeral {
+        return Ok(Store::memory_with(meta, clock.clone()));
+    }
+    Ok(Store::open_with(data_dir.store(), meta, clock.clone()).await?)
+}
+
+fn open_pki(
+    options: &Options,
+    data_dir: &DataDir,
+    gateway: Option<Ipv4Addr>,
+    node_name: &str,
+    clock: &Clock,
+) -> anyhow::Result<Arc<Pki>> {
+    let addresses = [Some(SERVICE_IP), gateway].into_iter().flatten().map(IpAddr::V4).collect();
+    let names = ServingNames { cluster_domain: CLUSTER_DOMAIN.into(), addresses, names: vec![node_name.to_owned()] };
+    let pki = if options.ephemeral { Pki::memory(&names, clock) } else { Pki::open(&data_dir.pki(), &names, clock) };
+    Ok(Arc::new(pki?))
+}
+
+fn serve(server: &Server, listener: TcpListener) -> JoinHandle<()> {
+    let server = server.clone();
+    tokio::spawn(async move {
+        if let Err(error) = server.serve(listener).await {
+            tracing::error!(%error, "the API server stopped serving");
+        }
+    })
+}
+
+/// A client of the server in this process, acting as `user`.
+fn client(server: &Server, user: User) -> Client {
+    Client::new(server.local(user), "default")
+}
+
+/// A user by the name that the bootstrap policy binds: a service account or a component of the control plane.
+fn component(name: &str) -> User {
+    match name.strip_prefix(coracle_api::user::SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':')) {
+        Some((namespace, account)) => User::service_account(namespace, account),
+        None => User {
+            name: name.to_owned(),
+            groups: vec![coracle_api::user::AUTHENTICATED.to_owned()],
+            ..User::default()
+        },
+    }
+}
+
+fn start_controllers(
+    server: &Server,
+    pki: &Arc<Pki>,
+    tokens: tokens::Config,
+    clock: &Clock,
+) -> coracle_controllers::Running {
+    let issuer = Arc::new(Tokens::new(tokens, pki.token_keys(), clock.clone()));
+    let sign = move |token: LegacyToken| {
+        let issuer = issuer.clone();
+        async move {
+            let account = Ref { name: token.account, uid: token.account_uid };
+            issuer.issue_legacy(&token.namespace, &account, &token.secret).await.map_err(|e| e.to_string())
+        }
+        .boxed()
+    };
+    let config = coracle_controllers::Config { root_ca: pki.ca_pem().to_owned(), sign_legacy_token: Box::new(sign) };
+    coracle_controllers::start(|user| client(server, component(user)), clock, config)
+}
+
+fn start_scheduler(server: &Server, clock: &Clock) -> JoinHandle<()> {
+    let (client, clock) = (client(server, component(coracle_scheduler::USER)), clock.clone());
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = coracle_scheduler::run(client.clone(), clock.clone()).await {
+                tracing::warn!(%error, "the scheduler ended, starting again");
+            }
+            clock.sleep(RESTART_DELAY).await;
+        }
+    })
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default();
+    let name: String = name.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '.').collect();
+    if name.is_empty() { "coracle".to_owned() } else { name }
+}
+
+/// The address that the control plane alone is announced at: the one by which this machine would leave, or loopback.
+fn own_address() -> Ipv4Addr {
+    // Connecting a datagram socket sends nothing; it only picks a route. 192.0.2.1 is nobody's (RFC 5737).
+    let picked = std::net::UdpSocket::bind("0.0.0.0:0")
+        .and_then(|s| s.connect("192.0.2.1:9").and_then(|()| s.local_addr()))
+        .map(|a| a.ip());
+    match picked {
+        Ok(IpAddr::V4(ip)) if !ip.is_unspecified() => ip,
+        _ => Ipv4Addr::LOCALHOST,
+    }
+}

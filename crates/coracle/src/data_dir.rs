@@ -1,0 +1,78 @@
+//! Where a cluster keeps itself: the layout of the data directory.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+#[derive(Debug, Clone)]
+pub(crate) struct DataDir(PathBuf);
+
+impl DataDir {
+    /// Make the directory, for its owner alone; one that belongs to somebody else is refused.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<DataDir> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(path).with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        let path = path.canonicalize().with_context(|| format!("cannot open {}", path.display()))?;
+        let owner = path.metadata().with_context(|| format!("cannot read {}", path.display()))?.uid();
+        let me = nix::unistd::geteuid();
+        if owner != me.as_raw() {
+            bail!("the data directory {} belongs to user {owner}, not to {me}: choose another with --data-dir", path.display());
+        }
+        Ok(DataDir(path))
+    }
+
+    /// Root's clusters live where system services live, others in the user's own state directory.
+    pub(crate) fn default_path() -> PathBuf {
+        if nix::unistd::geteuid().is_root() {
+            return PathBuf::from("/var/lib/coracle");
+        }
+        let home = || std::env::home_dir().unwrap_or_else(|| PathBuf::from("/tmp"));
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+        state.unwrap_or_else(|| home().join(".local/state")).join("coracle")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.0.join("pki")
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+
+    pub(crate) fn network(&self) -> PathBuf {
+        self.0.join("network")
+    }
+
+    pub(crate) fn kubelet(&self) -> PathBuf {
+        self.0.join("kubelet")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    pub(crate) fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.0.join("runtime")
+    }
+
+    /// A short name that tells this cluster's bridges, tables and cgroups from every other's on the machine.
+    pub(crate) fn cluster_id(&self) -> String {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&self.0);
+        format!("{:06x}", hash & 0xff_ffff)
+    }
+}

@@ -1,0 +1,72 @@
+//! `coracle up`: a cluster in the foreground, until a signal ends it.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args as ClapArgs;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::boot::{self, Options};
+use crate::data_dir::DataDir;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Where the cluster lives [default: /var/lib/coracle, or the user's state directory]
+    #[arg(long, env = "CORACLE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// The API server's port on 127.0.0.1; 0 takes a free one
+    #[arg(long, env = "CORACLE_PORT", default_value_t = 6443)]
+    port: u16,
+    /// Where to write the admin's kubeconfig [default: kubeconfig in the data directory]
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// The control plane alone: no node, no root needed
+    #[arg(long)]
+    api_only: bool,
+    /// Keep the objects in memory and forget them at the end
+    #[arg(long)]
+    ephemeral: bool,
+    /// The node's name [default: the machine's host name]
+    #[arg(long)]
+    node_name: Option<String>,
+    /// Leave the Pods running at a clean stop, to be taken over by the next start
+    #[arg(long)]
+    keep_pods: bool,
+    /// What to log, as RUST_LOG says it
+    #[arg(long, env = "CORACLE_LOG", default_value = "warn")]
+    log: String,
+    /// Lifetime in seconds that a Pod's own token is asked for with, for tests of rotation (600 is the API's minimum)
+    #[arg(long, hide = true)]
+    token_extension: Option<bool>,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&args.log)
+        .with_context(|| format!("cannot read --log {:?}", args.log))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    crate::install_crypto();
+    // Listen for signals first: one that comes while starting must still end in a clean stop.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let options = Options {
+        data_dir: args.data_dir.unwrap_or_else(DataDir::default_path),
+        port: args.port,
+        kubeconfig: args.kubeconfig,
+        api_only: args.api_only,
+        ephemeral: args.ephemeral,
+        node_name: args.node_name,
+        extend_tokens: args.token_extension.unwrap_or(true),
+    };
+    let cluster = boot::start(options).await?;
+    println!(
+        "coracle is ready at {} after {} ms, kubeconfig {}",
+        cluster.url(),
+        cluster.start_time.as_millis(),
+        cluster.kubeconfig.display()
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    cluster.stop(args.keep_pods).await
+}
