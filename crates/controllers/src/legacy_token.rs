@@ -18,12 +18,12 @@ const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
     let secrets = work::changes(
-        Api::<Secret>::all(cx.client.clone()),
+        Api::<Secret>::all(cx.informer.clone()),
         watcher::Config::default().fields("type=kubernetes.io/service-account-token"),
     )
     .map(|c| stream::iter(vec![Key::of(c.object())]).boxed());
-    let client = cx.client.clone();
-    let accounts = work::changes(Api::<ServiceAccount>::all(cx.client.clone()), watcher::Config::default())
+    let client = cx.informer.clone();
+    let accounts = work::changes(Api::<ServiceAccount>::all(cx.informer.clone()), watcher::Config::default())
         .map(move |c| secrets_of(client.clone(), Key::of(c.object())));
     let triggers = stream::select(secrets, accounts).flatten_unordered(None).boxed();
     work::reconcile_all(triggers, &cx.clock, |key| reconcile(&cx, key)).await

@@ -29,8 +29,10 @@ use tokio::task::JoinSet;
 #[expect(missing_debug_implementations, reason = "a client has nothing to show")]
 #[derive(Clone)]
 pub struct Context {
-    /// Speaks as the controller's own identity.
+    /// Speaks as the controller's own identity: what it may write is in its own role.
     pub client: Client,
+    /// Lists and watches as the controller manager, whose informers all controllers share in the reference.
+    pub informer: Client,
     pub clock: Clock,
     pub config: Arc<Config>,
 }
@@ -44,7 +46,8 @@ pub struct Config {
 }
 
 /// A token for these claims, or why there is none.
-pub type SignLegacyToken = Box<dyn Fn(LegacyToken) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+pub type SignLegacyToken =
+    Box<dyn Fn(LegacyToken) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +63,9 @@ pub struct LegacyToken {
     pub account: String,
     pub account_uid: String,
 }
+
+/// Who the reference's shared informers and its token controller are.
+const MANAGER: &str = "system:kube-controller-manager";
 
 /// One row: who it is and what it runs.
 pub struct Controller {
@@ -109,7 +115,7 @@ pub const CONTROLLERS: &[Controller] = &[
         run: |cx| Box::pin(cluster_role_aggregation::run(cx)),
     },
     // The reference runs this one under the controller manager's own name, too.
-    Controller { user: "system:kube-controller-manager", run: |cx| Box::pin(legacy_token::run(cx)) },
+    Controller { user: MANAGER, run: |cx| Box::pin(legacy_token::run(cx)) },
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -163,8 +169,12 @@ pub fn start(client_for: impl Fn(&'static str) -> Client, clock: &Clock, config:
     let config = Arc::new(config);
     let mut tasks = JoinSet::new();
     for controller in CONTROLLERS {
-        let cx =
-            Context { client: client_for(controller.user), clock: clock.clone(), config: config.clone() };
+        let cx = Context {
+            client: client_for(controller.user),
+            informer: client_for(MANAGER),
+            clock: clock.clone(),
+            config: config.clone(),
+        };
         tasks.spawn(async move {
             loop {
                 if let Err(error) = (controller.run)(cx.clone()).await {

@@ -22,9 +22,9 @@ enum Trigger {
 }
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    let pods = work::changes(Api::<Pod>::all(cx.client.clone()), watcher::Config::default())
+    let pods = work::changes(Api::<Pod>::all(cx.informer.clone()), watcher::Config::default())
         .filter_map(|c| async move { matches!(c, Change::Is(_)).then(|| Trigger::Pod(Key::of(c.object()))) });
-    let nodes = work::changes(Api::<Node>::all(cx.client.clone()), watcher::Config::default()).filter_map(
+    let nodes = work::changes(Api::<Node>::all(cx.informer.clone()), watcher::Config::default()).filter_map(
         |c| async move { matches!(c, Change::Gone(_)).then(|| Trigger::NodeGone(c.object().name_any())) },
     );
     let triggers = stream::select(pods, nodes).boxed();
@@ -34,8 +34,8 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
 async fn reconcile(cx: &Context, trigger: Trigger) -> Result<Next, Error> {
     match trigger {
         Trigger::Pod(key) => {
-            let pods: Api<Pod> = Api::namespaced(cx.client.clone(), &key.namespace);
-            let Some(pod) = found(pods.get(&key.name).await)? else { return Ok(Next::Wait) };
+            let pods: Api<Pod> = Api::namespaced(cx.informer.clone(), &key.namespace);
+            let Some(pod) = work::read(&pods, &key.name).await? else { return Ok(Next::Wait) };
             let node = pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default();
             if node.is_empty() && pod.meta().deletion_timestamp.is_some() {
                 delete(cx, &pod).await?;
@@ -71,7 +71,7 @@ async fn lost(cx: &Context, pod: &Pod, node: &str) -> Result<Next, Error> {
 }
 
 async fn node_exists(cx: &Context, name: &str) -> Result<bool, Error> {
-    Ok(found(Api::<Node>::all(cx.client.clone()).get_metadata(name).await)?.is_some())
+    Ok(work::read(&Api::<Node>::all(cx.informer.clone()), name).await?.is_some())
 }
 
 async fn delete(cx: &Context, pod: &Pod) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 
 use crate::service_account::is_active;
 use crate::work::{self, Next};
-use crate::{Context, Error, found};
+use crate::{Context, Error};
 
 const NAME: &str = "kube-root-ca.crt";
 const KEY: &str = "ca.crt";
@@ -21,10 +21,10 @@ const DESCRIPTION: (&str, &str) = (
 );
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    let namespaces = work::changes(Api::<Namespace>::all(cx.client.clone()), watcher::Config::default())
+    let namespaces = work::changes(Api::<Namespace>::all(cx.informer.clone()), watcher::Config::default())
         .map(|c| c.object().name_any());
     let maps = work::changes(
-        Api::<ConfigMap>::all(cx.client.clone()),
+        Api::<ConfigMap>::all(cx.informer.clone()),
         watcher::Config::default().fields("metadata.name=kube-root-ca.crt"),
     )
     .map(|c| c.object().namespace().unwrap_or_default());
@@ -37,7 +37,7 @@ async fn reconcile(cx: &Context, namespace: String) -> Result<Next, Error> {
         return Ok(Next::Wait);
     }
     let maps: Api<ConfigMap> = Api::namespaced(cx.client.clone(), &namespace);
-    let live = found(maps.get(NAME).await)?;
+    let live = work::read(&Api::<ConfigMap>::namespaced(cx.informer.clone(), &namespace), NAME).await?;
     match plan(live, &cx.config.root_ca) {
         Step::Nothing => {}
         Step::Create(map) => match maps.create(&PostParams::default(), &map).await {

@@ -7,15 +7,15 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
 use crate::work::{self, Next};
-use crate::{Context, Error, found};
+use crate::{Context, Error};
 
 const DEFAULT: &str = "default";
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    let namespaces = work::changes(Api::<Namespace>::all(cx.client.clone()), watcher::Config::default())
+    let namespaces = work::changes(Api::<Namespace>::all(cx.informer.clone()), watcher::Config::default())
         .map(|c| c.object().name_any());
     let accounts = work::changes(
-        Api::<ServiceAccount>::all(cx.client.clone()),
+        Api::<ServiceAccount>::all(cx.informer.clone()),
         watcher::Config::default().fields("metadata.name=default"),
     )
     .map(|c| c.object().namespace().unwrap_or_default());
@@ -27,10 +27,11 @@ async fn reconcile(cx: &Context, namespace: String) -> Result<Next, Error> {
     if !is_active(cx, &namespace).await? {
         return Ok(Next::Wait);
     }
-    let accounts: Api<ServiceAccount> = Api::namespaced(cx.client.clone(), &namespace);
-    if found(accounts.get_metadata(DEFAULT).await)?.is_some() {
+    let seen: Api<ServiceAccount> = Api::namespaced(cx.informer.clone(), &namespace);
+    if work::read(&seen, DEFAULT).await?.is_some() {
         return Ok(Next::Wait);
     }
+    let accounts: Api<ServiceAccount> = Api::namespaced(cx.client.clone(), &namespace);
     let account = ServiceAccount {
         metadata: ObjectMeta { name: Some(DEFAULT.into()), ..ObjectMeta::default() },
         ..ServiceAccount::default()
@@ -43,6 +44,6 @@ async fn reconcile(cx: &Context, namespace: String) -> Result<Next, Error> {
 
 /// Whether objects may still be made in this namespace.
 pub(crate) async fn is_active(cx: &Context, namespace: &str) -> Result<bool, Error> {
-    let found = found(Api::<Namespace>::all(cx.client.clone()).get(namespace).await)?;
+    let found = work::read(&Api::<Namespace>::all(cx.informer.clone()), namespace).await?;
     Ok(found.is_some_and(|n| n.status.and_then(|s| s.phase).as_deref() != Some("Terminating")))
 }

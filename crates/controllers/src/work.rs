@@ -60,6 +60,15 @@ where
         .boxed()
 }
 
+/// One object, or that there is none: by a list, because that is what informers may do.
+pub async fn read<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let params = kube::api::ListParams::default().fields(&format!("metadata.name={name}"));
+    Ok(api.list(&params).await?.items.pop())
+}
+
 #[derive(Debug, Clone)]
 pub enum Change<K> {
     Is(K),

@@ -22,7 +22,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::data_dir::DataDir;
-use crate::node::{self, Node};
 use crate::kubeconfig;
 
 /// The first address of the default service range: what `KUBERNETES_SERVICE_HOST` says.
@@ -55,7 +54,6 @@ pub(crate) struct Cluster {
     serving: Vec<JoinHandle<()>>,
     controllers: coracle_controllers::Running,
     scheduler: JoinHandle<()>,
-    node: Option<Node>,
 }
 
 pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
@@ -65,8 +63,7 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     let address = listener.local_addr().context("cannot read the listener's address")?;
     let data_dir = DataDir::open(&options.data_dir)?;
     let store = open_store(&options, &data_dir, &clock).await?;
-    let network = if options.api_only { None } else { Some(node::network(&data_dir, &clock).await?) };
-    let gateway = network.as_ref().map(coracle_net::Network::gateway);
+    let gateway = None;
     let node_name = options.node_name.clone().unwrap_or_else(host_name);
     let pki = open_pki(&options, &data_dir, gateway, &node_name, &clock)?;
 
@@ -78,7 +75,8 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     let mut serving = vec![serve(&server, listener)];
     if let Some(gateway) = gateway {
         let inside = SocketAddr::new(IpAddr::V4(gateway), address.port());
-        let listener = TcpListener::bind(inside).await.with_context(|| format!("cannot listen on {inside}"))?;
+        let listener =
+            TcpListener::bind(inside).await.with_context(|| format!("cannot listen on {inside}"))?;
         serving.push(serve(&server, listener));
     }
 
@@ -86,15 +84,8 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     kubeconfig::write(&path, &pki.kubeconfig(CONTEXT, &format!("https://{address}"), pki.admin()))?;
     let controllers = start_controllers(&server, &pki, tokens, &clock);
     let scheduler = start_scheduler(&server, &clock);
-    let node = match network {
-        Some(network) => {
-            let parts = node::Parts { network, pki: &pki, clock: clock.clone(), name: node_name, data_dir: &data_dir };
-            Some(node::start(parts, |user| client(&server, user)).await?)
-        }
-        None => None,
-    };
     let start_time = clock.elapsed();
-    Ok(Cluster { kubeconfig: path, start_time, address, server, store, serving, controllers, scheduler, node })
+    Ok(Cluster { kubeconfig: path, start_time, address, server, store, serving, controllers, scheduler })
 }
 
 impl Cluster {
@@ -103,19 +94,15 @@ impl Cluster {
     }
 
     /// The node first, while there is an API to speak to; the store last.
-    pub(crate) async fn stop(self, keep_pods: bool) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self, _keep_pods: bool) -> anyhow::Result<()> {
         self.scheduler.abort();
-        let node = match self.node {
-            Some(node) => node.stop(keep_pods).await,
-            None => Ok(()),
-        };
         self.controllers.stop().await;
         self.server.stop().await;
         for task in self.serving {
             let _ = task.await;
         }
         self.store.close().await;
-        node
+        Ok(())
     }
 }
 
@@ -142,8 +129,13 @@ fn open_pki(
     clock: &Clock,
 ) -> anyhow::Result<Arc<Pki>> {
     let addresses = [Some(SERVICE_IP), gateway].into_iter().flatten().map(IpAddr::V4).collect();
-    let names = ServingNames { cluster_domain: CLUSTER_DOMAIN.into(), addresses, names: vec![node_name.to_owned()] };
-    let pki = if options.ephemeral { Pki::memory(&names, clock) } else { Pki::open(&data_dir.pki(), &names, clock) };
+    let names =
+        ServingNames { cluster_domain: CLUSTER_DOMAIN.into(), addresses, names: vec![node_name.to_owned()] };
+    let pki = if options.ephemeral {
+        Pki::memory(&names, clock)
+    } else {
+        Pki::open(&data_dir.pki(), &names, clock)
+    };
     Ok(Arc::new(pki?))
 }
 
@@ -188,7 +180,8 @@ fn start_controllers(
         }
         .boxed()
     };
-    let config = coracle_controllers::Config { root_ca: pki.ca_pem().to_owned(), sign_legacy_token: Box::new(sign) };
+    let config =
+        coracle_controllers::Config { root_ca: pki.ca_pem().to_owned(), sign_legacy_token: Box::new(sign) };
     coracle_controllers::start(|user| client(server, component(user)), clock, config)
 }
 
@@ -206,7 +199,8 @@ fn start_scheduler(server: &Server, clock: &Clock) -> JoinHandle<()> {
 
 fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|n| n.into_string().ok()).unwrap_or_default();
-    let name: String = name.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '.').collect();
+    let name: String =
+        name.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '.').collect();
     if name.is_empty() { "coracle".to_owned() } else { name }
 }
 

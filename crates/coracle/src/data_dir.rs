@@ -18,7 +18,10 @@ impl DataDir {
         let owner = path.metadata().with_context(|| format!("cannot read {}", path.display()))?.uid();
         let me = nix::unistd::geteuid();
         if owner != me.as_raw() {
-            bail!("the data directory {} belongs to user {owner}, not to {me}: choose another with --data-dir", path.display());
+            bail!(
+                "the data directory {} belongs to user {owner}, not to {me}: choose another with --data-dir",
+                path.display()
+            );
         }
         Ok(DataDir(path))
     }

@@ -4,9 +4,7 @@
 
 mod boot;
 mod data_dir;
-mod image;
 mod kubeconfig;
-mod node;
 mod up;
 
 use std::ffi::OsString;
@@ -17,7 +15,11 @@ use clap::{Parser, Subcommand};
 use coracle_clock::Clock;
 
 #[derive(Debug, Parser)]
-#[command(name = "coracle", version, about = "A whole Kubernetes in one small program, for programs that call its API from inside Pods")]
+#[command(
+    name = "coracle",
+    version,
+    about = "A whole Kubernetes in one small program, for programs that call its API from inside Pods"
+)]
 struct Cli {
     #[command(subcommand)]
     role: Role,
@@ -39,14 +41,6 @@ enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Container images of the node on this machine
-    Image(image::Args),
-    /// One Pod's sandbox and containers; started by the runtime, never by hand
-    #[command(hide = true, disable_help_flag = true)]
-    Shim {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
 }
 
 fn main() -> ExitCode {
@@ -56,11 +50,8 @@ fn main() -> ExitCode {
         return code(run_kubectl(args));
     }
     match Cli::parse_from(args).role {
-        // Before any thread is made: the shim forks.
-        Role::Shim { args } => code(coracle_runtime::embedded::shim::main(&args)),
         Role::Kubectl { args } => code(run_kubectl(with_name(&["kubectl"], args))),
         Role::Proxy { args } => code(run_kubectl(with_name(&["kubectl", "proxy"], args))),
-        Role::Image(args) => report(runtime().block_on(image::run(args))),
         Role::Up(args) => report(runtime().block_on(up::run(args))),
     }
 }

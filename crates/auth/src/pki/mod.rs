@@ -39,6 +39,9 @@ impl Error {
     }
 }
 
+/// The common name under which the API server calls kubelets, as the reference's usual setup has it.
+pub const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+
 /// What the API server's certificate must name besides the fixed names.
 #[derive(Debug, Clone, Default)]
 pub struct ServingNames {
@@ -199,9 +202,9 @@ impl Pki {
         tls::kubelet_server(&self.0.authority, &self.node_serving_pair(node, addresses)?)
     }
 
-    /// TLS with which the API server calls kubelets, as `kube-apiserver-kubelet-client` of system:masters.
+    /// TLS with which the API server calls kubelets, as [`KUBELET_CLIENT`] of system:masters.
     pub fn kubelet_client_config(&self) -> Result<Arc<rustls::ClientConfig>, Error> {
-        tls::client(&self.0.authority, &self.client_pair("kube-apiserver-kubelet-client", &[MASTERS])?)
+        tls::client(&self.0.authority, &self.client_pair(KUBELET_CLIENT, &[MASTERS])?)
     }
 
     /// A kubeconfig with everything inline; `server` is `https://host:port`.
