@@ -179,6 +179,18 @@ macro_rules! fact {
             $crate::names::path_segment(name, prefix)
         }
     };
+    // A deletion answers with the object that is gone.
+    (returned) => {
+        fn returns_deleted(&self) -> bool {
+            true
+        }
+    };
+    // Who creates it may say its status.
+    (whole) => {
+        fn keeps_status(&self) -> bool {
+            true
+        }
+    };
     (label_name) => {
         fn check_name(&self, name: &str, prefix: bool) -> Vec<String> {
             $crate::names::dns_label(name, prefix)

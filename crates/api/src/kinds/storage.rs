@@ -50,7 +50,7 @@ impl Rules for StorageClass {
         errs.immutable(&new.get("volumeBindingMode"), at(old, &["volumeBindingMode"]));
     }
 
-    facts!(uncounted);
+    facts!(uncounted, returned);
 }
 
 fn parameters(at: &At<'_>, may_be_empty: bool, errs: &mut Errors) {
@@ -99,7 +99,7 @@ impl Rules for VolumeAttributesClass {
         }
     }
 
-    facts!(uncounted);
+    facts!(uncounted, returned);
 }
 
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Rules for CsiDriver {
         }
     }
 
-    facts!(conditional);
+    facts!(conditional, returned);
 }
 
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl Rules for CsiNode {
         }
     }
 
-    facts!(uncounted, conditional);
+    facts!(uncounted, conditional, returned);
 }
 
 #[derive(Debug)]
@@ -207,7 +207,7 @@ impl Rules for CsiStorageCapacity {
         }
     }
 
-    facts!(uncounted, conditional);
+    facts!(uncounted, conditional, returned);
 }
 
 #[derive(Debug)]
@@ -244,5 +244,5 @@ impl Rules for VolumeAttachment {
         }
     }
 
-    facts!(uncounted, conditional);
+    facts!(uncounted, conditional, returned);
 }

@@ -2,16 +2,25 @@
 
 use serde_json::{Map, Value, json};
 
-use super::core::pod::{defaults, spec};
+use super::core::pod::{defaults, spec, warnings};
 use crate::at::At;
 use crate::field::Errors;
 use crate::meta;
 use crate::names;
-use crate::object::map_mut;
+use crate::object::{at, map_mut};
 
 /// The template's defaults, where there is a template.
 pub fn default_template(spec: &mut Map<String, Value>) {
     defaults::template(spec.entry("template").or_insert_with(|| json!({})));
+}
+
+/// The warnings about a template, when it is new or has changed.
+pub fn template_warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
+    let template = At::root(obj).get("spec").get("template");
+    if old.is_some_and(|old| at(old, &["spec", "template"]) == template.value) {
+        return Vec::new();
+    }
+    warnings::of_spec(&template.get("spec"))
 }
 
 /// A map inside of a spec, made where it is missing.

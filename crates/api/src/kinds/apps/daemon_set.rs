@@ -38,6 +38,10 @@ impl Rules for DaemonSet {
         errs.nonnegative(&spec.get("revisionHistoryLimit"));
     }
 
+    fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::template_warnings(obj, old)
+    }
+
     fn validate_update(&self, obj: &Value, old: &Value, write: Write, errs: &mut Errors) {
         let new = At::root(obj);
         match write {

@@ -51,6 +51,10 @@ impl Rules for Deployment {
         }
     }
 
+    fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::template_warnings(obj, old)
+    }
+
     fn validate_update(&self, obj: &Value, old: &Value, write: Write, errs: &mut Errors) {
         let (new, old) = (At::root(obj), At::root(old));
         match write {

@@ -29,6 +29,10 @@ impl Rules for ReplicaSet {
         workload::no_deadline(&spec, "activeDeadlineSeconds in ReplicaSet is not Supported", errs);
     }
 
+    fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
+        workload::template_warnings(obj, old)
+    }
+
     fn validate_update(&self, obj: &Value, old: &Value, write: Write, errs: &mut Errors) {
         let new = At::root(obj);
         match write {

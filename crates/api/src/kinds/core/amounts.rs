@@ -33,6 +33,11 @@ pub fn is_zero(v: &Value) -> bool {
     nano(v).is_none_or(|n| n == 0)
 }
 
+/// Whether the amount is not whole.
+pub fn is_fraction(v: &Value) -> bool {
+    nano(v).is_some_and(|n| n % NANO != 0)
+}
+
 /// The sum of two amounts, in billionths.
 pub fn plus(a: &Value, b: i128) -> i128 {
     nano(a).unwrap_or(0).saturating_add(b)
@@ -53,7 +58,7 @@ pub fn positive(at: &At<'_>, errs: &mut Errors) {
 /// The amount of the named resource: not negative, and whole where parts of it make no sense.
 pub fn of_resource(name: &str, at: &At<'_>, errs: &mut Errors) {
     nonnegative(at, errs);
-    if is_integer(name) && nano(at.value).is_some_and(|n| n % NANO != 0) {
+    if is_integer(name) && is_fraction(at.value) {
         errs.invalid(&at.path, &shown(at.value), "must be an integer");
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of Events, in the core group and in events.k8s.io: two views of the same objects.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::at::At;
 use crate::field::Errors;
@@ -117,6 +117,14 @@ impl Rules for NewEvent {
         for (old, new) in RENAMED {
             rename(map, old, new);
         }
+        // What this view always has, and what it leaves out where it is empty.
+        map.entry("deprecatedSource").or_insert_with(|| json!({}));
+        for time in ["eventTime", "deprecatedFirstTimestamp", "deprecatedLastTimestamp"] {
+            map.entry(time).or_insert(Value::Null);
+        }
+        if map.get("reportingInstance").and_then(Value::as_str) == Some("") {
+            map.shift_remove("reportingInstance");
+        }
         map.insert("apiVersion".into(), "events.k8s.io/v1".into());
     }
 
@@ -208,5 +216,28 @@ fn strict(event: &At<'_>, errs: &mut Errors) {
     limits(event, errs);
     if event.peek_text("note").len() > NOTE_MAX {
         errs.bad_text(&event.get("note"), format!("can have at most {NOTE_MAX} characters"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_event_reads_as_a_new_one_as_recorded() {
+        let mut event = json!({
+            "kind": "Event", "apiVersion": "v1", "involvedObject": {"kind": "Pod", "namespace": "n", "name": "p"},
+            "reason": "Test", "message": "hi", "source": {}, "firstTimestamp": null, "lastTimestamp": null,
+            "type": "Normal", "eventTime": null, "reportingComponent": "", "reportingInstance": "",
+        });
+        assert_eq!(NewEvent.field(&event, "involvedObject.name"), "p");
+        NewEvent.to_served(&mut event);
+        let recorded = json!({
+            "kind": "Event", "apiVersion": "events.k8s.io/v1", "eventTime": null, "reason": "Test",
+            "regarding": {"kind": "Pod", "namespace": "n", "name": "p"}, "note": "hi", "type": "Normal",
+            "deprecatedSource": {}, "deprecatedFirstTimestamp": null, "deprecatedLastTimestamp": null,
+        });
+        assert_eq!(event, recorded);
+        assert_eq!(NewEvent.field(&event, "involvedObject.name"), "p");
     }
 }

@@ -89,5 +89,5 @@ impl Rules for Namespace {
         text(obj, &["status", "phase"]).to_owned()
     }
 
-    facts!(uncounted, label_name);
+    facts!(uncounted, label_name, returned);
 }

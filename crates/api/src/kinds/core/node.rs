@@ -71,5 +71,5 @@ impl Rules for Node {
         at(obj, &["spec", "unschedulable"]).as_bool().unwrap_or(false).to_string()
     }
 
-    facts!(uncounted);
+    facts!(uncounted, whole);
 }

@@ -114,7 +114,7 @@ impl Rules for PersistentVolume {
         crate::object::name(obj).to_owned()
     }
 
-    facts!(uncounted);
+    facts!(uncounted, returned);
 }
 
 fn access_and_size(spec: &At<'_>, errs: &mut Errors) {

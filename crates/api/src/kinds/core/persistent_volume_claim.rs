@@ -37,7 +37,7 @@ impl Rules for PersistentVolumeClaim {
         }
     }
 
-    facts!(uncounted);
+    facts!(uncounted, returned);
 }
 
 /// The spec of a claim, on its own or inside of a Pod or a StatefulSet.

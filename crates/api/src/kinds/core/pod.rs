@@ -10,11 +10,14 @@ pub mod internal_types;
 pub mod network;
 pub mod probes;
 pub mod qos;
+#[cfg(test)]
+mod refusals;
 pub mod scheduling;
 pub mod security;
 pub mod spec;
 pub mod update;
 pub mod volumes;
+pub mod warnings;
 
 use serde_json::{Value, json};
 
@@ -22,7 +25,7 @@ use crate::Subresource;
 use crate::at::At;
 use crate::field::Errors;
 use crate::object::{self, at, map_at_mut, text};
-use crate::rules::{Cx, Rules, Write};
+use crate::rules::{Cx, Rules, Write, facts};
 
 #[derive(Debug)]
 pub struct Pod;
@@ -87,14 +90,20 @@ impl Rules for Pod {
     }
 
     fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
-        let said = crate::names::dns1123_label(object::name(obj));
-        if old.is_some() || said.is_empty() {
+        // People do not edit Pods much, and the kubelet reads no warnings.
+        if old.is_some() {
             return Vec::new();
         }
-        vec![format!(
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
-            said.join(" ")
-        )]
+        let mut out = Vec::new();
+        let said = crate::names::dns1123_label(object::name(obj));
+        if !said.is_empty() {
+            out.push(format!(
+                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
+                said.join(" ")
+            ));
+        }
+        out.extend(warnings::of_spec(&At::root(obj).get("spec")));
+        out
     }
 
     fn selectable(&self) -> &'static [&'static str] {
@@ -137,6 +146,8 @@ impl Rules for Pod {
         // A negative grace is what the reference reads as "as short as can be".
         Some(if wanted < 0 { 1 } else { wanted })
     }
+
+    facts!(returned);
 }
 
 /// A mirror of a static Pod must say which node runs it.

@@ -6,7 +6,7 @@ use super::pod::{defaults, spec};
 use crate::at::At;
 use crate::field::Errors;
 use crate::object::map_mut;
-use crate::rules::Rules;
+use crate::rules::{Rules, facts};
 
 #[derive(Debug)]
 pub struct PodTemplate;
@@ -19,4 +19,6 @@ impl Rules for PodTemplate {
     fn validate(&self, obj: &Value, errs: &mut Errors) {
         spec::template(&At::root(obj).get("template"), errs);
     }
+
+    facts!(returned);
 }

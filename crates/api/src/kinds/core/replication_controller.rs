@@ -55,6 +55,10 @@ impl Rules for ReplicationController {
         }
     }
 
+    fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::kinds::workload::template_warnings(obj, old)
+    }
+
     fn validate_update(&self, obj: &Value, _old: &Value, write: Write, errs: &mut Errors) {
         if write == Write::Status {
             replica_counts(&At::root(obj).get("status"), errs);

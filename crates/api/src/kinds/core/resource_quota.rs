@@ -42,7 +42,7 @@ impl Rules for ResourceQuota {
         }
     }
 
-    facts!(uncounted);
+    facts!(uncounted, returned);
 }
 
 fn scopes(at: &At<'_>, errs: &mut Errors) {

@@ -92,7 +92,7 @@ impl Rules for Service {
         out
     }
 
-    facts!(uncounted, upsert, label_name);
+    facts!(uncounted, upsert, label_name, returned);
 }
 
 fn affinity(spec: &mut Map<String, Value>) {

@@ -6,5 +6,5 @@ use crate::rules::{Rules, facts};
 pub struct ServiceAccount;
 
 impl Rules for ServiceAccount {
-    facts!(uncounted, conditional);
+    facts!(uncounted, conditional, returned);
 }

@@ -1,4 +1,4 @@
-//! The form in which the reference shows a Pod's spec in a diff: its internal types, with the names and the order of
+//! The form in which the reference shows parts of a Pod in errors: its internal types, with the names and the order of
 //! their Go fields and a null for everything that is not set.
 
 use serde_json::{Map, Value};
@@ -33,6 +33,9 @@ pub type Field = (&'static str, &'static str, Shape);
 pub struct Form(pub &'static str);
 
 pub const POD_SPEC: Form = Form("PodSpec");
+pub const SECURITY_CONTEXT: Form = Form("SecurityContext");
+pub const SECCOMP_PROFILE: Form = Form("SeccompProfile");
+pub const TAINT: Form = Form("Taint");
 pub const EPHEMERAL_CONTAINER: Form = Form("EphemeralContainer");
 
 pub fn value(form: Form, v: &Value) -> Value {

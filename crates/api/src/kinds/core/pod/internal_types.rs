@@ -239,6 +239,9 @@ pub static TYPES: &[(&str, &[Field])] = &[
         ("Key", "key", Text), ("Operator", "operator", Text), ("Value", "value", Text),
         ("Effect", "effect", Text), ("TolerationSeconds", "tolerationSeconds", Raw),
     ]),
+    ("Taint", &[
+        ("Key", "key", Text), ("Value", "value", Text), ("Effect", "effect", Text), ("TimeAdded", "timeAdded", Raw),
+    ]),
     ("HostAlias", &[
         ("IP", "ip", Text), ("Hostnames", "hostnames", Raw),
     ]),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::internal;
 use crate::at::At;
 use crate::field::Errors;
 use crate::meta;
@@ -61,7 +62,10 @@ pub fn taints(at: &At<'_>, errs: &mut Errors) {
         }
         errs.one_of(&effect, &TAINT_EFFECTS);
         if seen.contains(&(key.text(), effect.text())) {
-            errs.duplicate(&taint.path, taint.value);
+            errs.duplicate(&taint.path, &internal::value(internal::TAINT, taint.value));
+            if let Some(error) = errs.0.last_mut() {
+                error.detail = "taints must be unique by key and effect pair".to_owned();
+            }
         }
         seen.push((key.text(), effect.text()));
     }

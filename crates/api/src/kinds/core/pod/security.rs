@@ -1,5 +1,6 @@
 //! The security contexts of a Pod and of its containers.
 
+use super::internal;
 use super::volumes::descending_path;
 use crate::at::At;
 use crate::field::Errors;
@@ -76,7 +77,8 @@ fn seccomp(at: &At<'_>, errs: &mut Errors) {
     }
     if kind.text() != "Localhost" {
         if profile.is_set() {
-            errs.invalid(&profile.path, at.value, "can only be set when seccomp type is Localhost");
+            let shown = internal::value(internal::SECCOMP_PROFILE, at.value);
+            errs.invalid(&profile.path, &shown, "can only be set when seccomp type is Localhost");
         }
     } else if profile.is_set() {
         descending_path(&profile, errs);
@@ -131,11 +133,11 @@ pub fn container(at: &At<'_>, host_users: bool, errs: &mut Errors) {
         let adds_admin = at.get("capabilities").get("add").texts().any(|c| c == "CAP_SYS_ADMIN");
         if at.peek_true("privileged") {
             let words = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errs.bad(&At::new(escalation.value, at.path.clone()), words);
+            errs.invalid(&at.path, &internal::value(internal::SECURITY_CONTEXT, at.value), words);
         }
         if adds_admin {
             let words = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errs.bad(&At::new(escalation.value, at.path.clone()), words);
+            errs.invalid(&at.path, &internal::value(internal::SECURITY_CONTEXT, at.value), words);
         }
     }
 }
