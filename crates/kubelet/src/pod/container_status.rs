@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use coracle_runtime::ContainerState as Seen;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    ContainerStatus, PodSpec, PodStatus, VolumeMountStatus,
+    ContainerStatus, Pod, PodSpec, PodStatus, VolumeMountStatus,
 };
 
 use super::observed::Observed;
 use super::spec;
 use super::status::whole_seconds;
+use crate::probes::Before;
 
 /// The runtime's name in container IDs.
 pub(crate) const RUNTIME_NAME: &str = "coracle";
@@ -83,6 +84,15 @@ pub(crate) fn container_status(
 fn old_status<'a>(old: &'a PodStatus, name: &str) -> Option<&'a ContainerStatus> {
     let all = [&old.container_statuses, &old.init_container_statuses, &old.ephemeral_container_statuses];
     all.into_iter().flatten().flatten().find(|status| status.name == name)
+}
+
+/// What the API last said of the container with this ID.
+pub(crate) fn before(pod: &Pod, id: &str) -> Before {
+    let Some(status) = pod.status.as_ref() else { return Before::default() };
+    let id = container_id(id);
+    let all = [&status.container_statuses, &status.init_container_statuses];
+    let found = all.into_iter().flatten().flatten().find(|it| it.container_id.as_ref() == Some(&id));
+    found.map_or_else(Before::default, |it| Before { started: it.started == Some(true), ready: it.ready })
 }
 
 fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {

@@ -18,7 +18,7 @@ use super::observed::{Failure, Observed, Waiting};
 use super::plan::{Termination, plan};
 use super::status::{pod_status, whole_seconds};
 use super::status_writer::StatusWriter;
-use super::{Backoff, messages, spec};
+use super::{Backoff, container_status, messages, spec};
 use crate::Shared;
 use crate::probes::{Probes, Probing};
 use crate::volumes::{self, Volumes};
@@ -190,7 +190,8 @@ impl Worker {
             }
             let target = self.shared.target(&status.id, &ip, container);
             let recorder = self.shared.recorder.clone();
-            self.probes.start(&Probing { pod: Arc::clone(pod), role, target, recorder });
+            let before = container_status::before(pod, &status.id);
+            self.probes.start(&Probing { pod: Arc::clone(pod), role, target, recorder }, before);
         }
     }
 

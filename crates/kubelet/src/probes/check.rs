@@ -9,11 +9,12 @@ use coracle_runtime::{Error, Runtime};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::{Container, ExecAction, HTTPGetAction, TCPSocketAction};
+use k8s_openapi::api::core::v1::{Container, ExecAction, GRPCAction, HTTPGetAction, TCPSocketAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::grpc;
 use super::trust::accept_any_certificate;
 
 /// As much of an answer is shown in an event.
@@ -56,6 +57,22 @@ impl Target {
         let port = port(&self.container, &action.port)?;
         let host = action.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(&self.pod_ip);
         self.connect(host, port, timeout).await.map(|_| String::new())
+    }
+
+    pub(crate) async fn grpc(&self, action: &GRPCAction, agent: &str, timeout: Duration) -> Outcome {
+        let port = u16::try_from(action.port).map_err(|_| format!("invalid port number: {}", action.port))?;
+        let service = action.service.as_deref().unwrap_or_default();
+        let authority = format!("{}:{port}", self.pod_ip);
+        let call = async {
+            let stream = dial(&self.pod_ip, port).await?;
+            grpc::check(stream, &authority, service, agent).await
+        };
+        let late = || {
+            format!(
+                "timeout: failed to connect service \"{authority}\" within {timeout:?}: context deadline exceeded"
+            )
+        };
+        self.clock.timeout(timeout, call).await.unwrap_or_else(|| Err(late()))
     }
 
     pub(crate) async fn http(&self, action: &HTTPGetAction, agent: &str, timeout: Duration) -> Outcome {

@@ -1,6 +1,7 @@
 //! Startup, liveness and readiness probes: one task each, for as long as the container runs.
 
 pub(crate) mod check;
+mod grpc;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,13 @@ impl Results {
     }
 }
 
+/// What a container's probes had found when this kubelet took it over; nothing for one that it started itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Before {
+    pub(crate) started: bool,
+    pub(crate) ready: bool,
+}
+
 /// What probing a container needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Probing {
@@ -87,13 +95,14 @@ impl Probes {
         }
     }
 
-    pub(crate) fn start(&mut self, probing: &Probing) {
+    /// `before`: what the API says of a container that ran before this kubelet did.
+    pub(crate) fn start(&mut self, probing: &Probing, before: Before) {
         let container = &probing.target.container;
         let id = probing.target.container_id.clone();
         let token = CancellationToken::new();
         let probed = Probed {
-            started: container.startup_probe.as_ref().map(|_| false),
-            ready: container.readiness_probe.as_ref().map(|_| false),
+            started: container.startup_probe.as_ref().map(|_| before.started),
+            ready: container.readiness_probe.as_ref().map(|_| before.ready),
             failed: None,
         };
         self.results.lock().insert(id.clone(), probed);
@@ -185,6 +194,8 @@ impl Worker {
             target.http(action, AGENT, timeout).await
         } else if let Some(action) = &self.probe.tcp_socket {
             target.tcp(action, timeout).await
+        } else if let Some(action) = &self.probe.grpc {
+            target.grpc(action, AGENT, timeout).await
         } else {
             Err("missing probe handler".to_owned())
         }

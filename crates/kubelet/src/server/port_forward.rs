@@ -99,3 +99,31 @@ async fn copy_out(channel: u8, mut reader: ReadHalf<Box<dyn Duplex>>, out: mpsc:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coracle_clock::Clock;
+    use coracle_runtime::SandboxConfig;
+    use coracle_runtime::fake::Fake;
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_port_has_a_channel_of_data() {
+        let fake = Fake::new(Clock::system());
+        let sandbox = fake.run_sandbox(SandboxConfig::default()).await.unwrap();
+        let (near, far) = tokio::io::duplex(4096);
+        let server = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
+        let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        tokio::spawn(forward(server, Arc::new(fake), sandbox, vec![80, 8080]));
+        let mut next = async || client.next().await.unwrap().unwrap().into_data().to_vec();
+        assert_eq!(next().await, [0, 80, 0]);
+        assert_eq!(next().await, [1, 80, 0]);
+        assert_eq!(next().await, [2, 0x90, 0x1f]);
+        assert_eq!(next().await, [3, 0x90, 0x1f]);
+        client.send(Message::binary(b"\x02ping".to_vec())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap().into_data().to_vec(), b"\x02ping");
+    }
+}
