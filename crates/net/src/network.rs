@@ -13,7 +13,7 @@ use crate::podnet::leases::Leases;
 use crate::podnet::links::{Link, Links};
 use crate::podnet::names::Names;
 use crate::podnet::{PodAddress, bridge, forwarding, pod};
-use crate::proxy::{Frame, ServicePort, nft, ruleset};
+use crate::proxy::{Frame, ServicePort, firewall, nft, ruleset};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -59,8 +59,9 @@ impl Network {
         let (gateway, pods) = (leases.gateway(), leases.range());
         let leases = Mutex::new(leases);
         let network = Network(Arc::new(Inner { config, names, links, leases, gateway, pods, mtu }));
-        network.program(&[]).await?;
-        Ok(network)
+        let frame = network.frame();
+        let (programmed, opened) = tokio::join!(network.program(&[]), firewall::open(&frame));
+        programmed.and(opened).map(|()| network)
     }
 
     pub fn gateway(&self) -> Ipv4Addr {
@@ -155,8 +156,9 @@ impl Network {
         sweep_veths(&self.0.links, &self.0.names, running).await
     }
 
-    /// Follow the machine onto another network: let through what comes back by interfaces that are new.
+    /// Follow what the machine's network and firewall have become since.
     pub async fn refresh(&self) -> Result<(), Error> {
+        firewall::open(&self.frame()).await?;
         bridge::refresh(&self.0.links, &self.0.names, &self.0.config.clock).await
     }
 
@@ -167,6 +169,7 @@ impl Network {
             sweep_veths(links, names, &[]).await,
             bridge::remove(links, names, &config.clock).await,
             nft::remove(&names.table()).await,
+            firewall::close(&names.table()).await,
             self.forget(),
         ];
         removed.into_iter().collect()
@@ -191,6 +194,7 @@ impl Network {
         if running.is_empty() {
             bridge::remove(&links, &names, clock).await?;
             nft::remove(&names.table()).await?;
+            firewall::close(&names.table()).await?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Services: which ports lead to which endpoints (pure), and the nftables rules that say so to the kernel.
 
+pub(crate) mod firewall;
 pub(crate) mod nft;
 mod plan;
 mod ruleset;

@@ -7,7 +7,7 @@ use coracle_net::Network;
 use coracle_net::proxy::Protocol::{Tcp, Udp};
 use coracle_net::proxy::ServicePort;
 
-use crate::netns::{ask, ask_udp, at, config, ip, machine, outside, pod, serve, service, traces};
+use crate::netns::{ask, ask_udp, at, config, ip, machine, output, outside, pod, serve, service, traces};
 
 #[test]
 fn root_pods_reach_each_other_the_host_and_the_world() {
@@ -43,6 +43,34 @@ fn root_the_machine_may_change_its_network() {
         assert_ne!(forwarded(), before);
         network.stop().await.unwrap();
         assert_eq!(forwarded(), "0");
+    });
+}
+
+#[test]
+fn root_a_machine_with_docker_lets_pods_through() {
+    machine(|| async {
+        let world = outside();
+        world.serve("world", 7000);
+        for command in [
+            "add table ip filter",
+            "add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }",
+            "add rule ip filter FORWARD iifname docker0 accept",
+        ] {
+            output("nft", command);
+        }
+        let before = traces();
+        let one = Network::start(config("t")).await.unwrap();
+        let two = Network::start(config("t2")).await.unwrap();
+        one.refresh().await.unwrap();
+        let (a, a_ip) = pod(&one, "a").await;
+        let (_b, b_ip) = pod(&one, "b").await;
+        one.program(&[service(7, Tcp, &[b_ip])]).await.unwrap();
+        two.stop().await.unwrap();
+        assert_eq!(a.ask(at(b_ip, 8080)), Ok(format!("b from {a_ip}")));
+        assert_eq!(a.ask(at([192, 0, 2, 1], 7000)), Ok("world from 192.0.2.2".into()));
+        assert_eq!(world.ask(at([192, 0, 2, 2], 30007)), Ok("b from 192.0.2.1".into()));
+        one.stop().await.unwrap();
+        assert_eq!(traces(), before);
     });
 }
 
