@@ -7,6 +7,7 @@ mod operations;
 mod parameters;
 mod paths;
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
@@ -25,13 +26,25 @@ pub trait Prose: Send + Sync {
     fn field(&self, definition: &str, field: &str) -> Option<&str>;
 }
 
-/// No descriptions at all.
+/// A line about each kind, in our own words, and nothing about fields.
 #[derive(Debug)]
-pub struct Silent;
+pub struct Brief(HashMap<&'static str, &'static str>);
 
-impl Prose for Silent {
-    fn definition(&self, _name: &str) -> Option<&str> {
-        None
+impl Brief {
+    pub fn new() -> Brief {
+        Brief(include_str!("../data/descriptions.txt").lines().filter_map(|l| l.split_once('\t')).collect())
+    }
+}
+
+impl Default for Brief {
+    fn default() -> Brief {
+        Brief::new()
+    }
+}
+
+impl Prose for Brief {
+    fn definition(&self, name: &str) -> Option<&str> {
+        self.0.get(name.rsplit('.').next()?).copied()
     }
 
     fn field(&self, _definition: &str, _field: &str) -> Option<&str> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use coracle_api::openapi::{OpenApi, Silent};
+use coracle_api::openapi::{Brief, OpenApi};
 use coracle_api::{Status, codec};
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
@@ -61,7 +61,8 @@ async fn document(core: &Arc<Core>, path: String) -> Result<Option<Arc<Document>
 
 fn write(core: &Core, path: &str) -> Option<Document> {
     let catalog = core.catalog();
-    let documents = OpenApi { catalog: &catalog, schemas: &core.schemas, prose: &Silent, version: VERSION };
+    let documents =
+        OpenApi { catalog: &catalog, schemas: &core.schemas, prose: &Brief::new(), version: VERSION };
     let value = match path.split_once('/') {
         None if path == "v2" => documents.swagger(),
         None if path == "v3" => documents.index(),

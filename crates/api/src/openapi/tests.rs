@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{OpenApi, Prose, Silent};
+use super::{Brief, OpenApi, Prose};
 use crate::golden;
 use crate::{Catalog, schema::Schemas};
 
 fn with<R>(look: impl Fn(&OpenApi<'_>) -> R) -> R {
     let (catalog, schemas) = (Catalog::builtin(), Schemas::builtin());
-    look(&OpenApi { catalog: &catalog, schemas: &schemas, prose: &Silent, version: "v1.36.0" })
+    look(&OpenApi { catalog: &catalog, schemas: &schemas, prose: &Brief::new(), version: "v1.36.0" })
 }
 
 #[test]
@@ -91,6 +91,10 @@ fn every_reference_leads_somewhere() {
         }
         let swagger = api.swagger();
         check(&swagger, &swagger);
+        let mut pod: Vec<&String> =
+            swagger["definitions"]["io.k8s.api.core.v1.Pod"].as_object().unwrap().keys().collect();
+        pod.sort();
+        assert_eq!(pod, ["description", "properties", "type", "x-kubernetes-group-version-kind"]);
         assert_eq!(swagger["swagger"], "2.0");
         assert!(
             swagger["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["patch"]
@@ -98,6 +102,18 @@ fn every_reference_leads_somewhere() {
         );
         assert!(api.document("apis/apps/v9").is_none());
     });
+}
+
+#[test]
+fn every_kind_is_described() {
+    let brief = Brief::new();
+    for kind in Catalog::builtin().kinds() {
+        assert!(brief.definition(&kind.schema).is_some(), "{kind:?}");
+    }
+    for name in brief.0.keys() {
+        let is_kind = |d: &crate::schema::Definition| d.short_name() == *name && !d.kinds.is_empty();
+        assert!(Schemas::builtin().definitions().iter().any(is_kind), "{name} is no kind");
+    }
 }
 
 #[test]
