@@ -60,7 +60,7 @@ pub fn stored(code: u16, json: &Bytes, format: Format) -> Answer {
 
 pub fn encode(v: &Value, format: Format) -> Vec<u8> {
     match (format.syntax, format.pretty) {
-        (Syntax::Yaml, _) => yaml(v),
+        (Syntax::Yaml, _) => codec::yaml::encode(v).into_bytes(),
         (Syntax::Json, true) => codec::encode::pretty(v),
         (Syntax::Json, false) => {
             let mut out = codec::encode::compact(v);
@@ -68,13 +68,6 @@ pub fn encode(v: &Value, format: Format) -> Vec<u8> {
             out
         }
     }
-}
-
-/// Keys sorted, as the reference's YAML goes through a Go map.
-fn yaml(v: &Value) -> Vec<u8> {
-    let mut sorted = v.clone();
-    sorted.sort_all_objects();
-    serde_yaml_ng::to_string(&sorted).unwrap_or_default().into_bytes()
 }
 
 pub fn status(s: &Status, format: Format) -> Answer {

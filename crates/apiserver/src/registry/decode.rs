@@ -56,8 +56,8 @@ pub(crate) fn parse(content_type: &str, body: &[u8], kind: &str) -> Result<Parse
             Ok(Parsed { complaints: Vec::new(), value })
         }
         Media::Yaml => {
-            let value = serde_yaml_ng::from_slice(body).map_err(|e| refuse("yaml", e.to_string()))?;
-            Ok(Parsed { complaints: Vec::new(), value })
+            let parsed = codec::yaml::parse(body).map_err(|e| refuse("yaml", e.to_string()))?;
+            Ok(Parsed { complaints: parsed.strict_errors, value: parsed.value })
         }
     }
 }
