@@ -10,6 +10,7 @@ mod endpoints;
 mod garbage_collector;
 mod legacy_token;
 mod namespace;
+mod node_lifecycle;
 mod pod_endpoints;
 mod pod_gc;
 mod root_ca;
@@ -105,6 +106,10 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         user: "system:serviceaccount:kube-system:endpointslice-controller",
         run: |cx| Box::pin(endpoint_slice::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:node-controller",
+        run: |cx| Box::pin(node_lifecycle::run(cx)),
     },
     Controller {
         user: "system:serviceaccount:kube-system:pod-garbage-collector",

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::data_dir::DataDir;
 use crate::kubeconfig;
+use crate::node::{self, Node};
 
 /// The first address of the default service range: what `KUBERNETES_SERVICE_HOST` says.
 const SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
@@ -54,6 +55,7 @@ pub(crate) struct Cluster {
     serving: Vec<JoinHandle<()>>,
     controllers: coracle_controllers::Running,
     scheduler: JoinHandle<()>,
+    node: Option<Node>,
 }
 
 pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
@@ -63,7 +65,8 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     let address = listener.local_addr().context("cannot read the listener's address")?;
     let data_dir = DataDir::open(&options.data_dir)?;
     let store = open_store(&options, &data_dir, &clock).await?;
-    let gateway = None;
+    let network = if options.api_only { None } else { Some(node::network(&data_dir, &clock).await?) };
+    let gateway = network.as_ref().map(coracle_net::Network::gateway);
     let node_name = options.node_name.clone().unwrap_or_else(host_name);
     let pki = open_pki(&options, &data_dir, gateway, &node_name, &clock)?;
 
@@ -84,8 +87,31 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     kubeconfig::write(&path, &pki.kubeconfig(CONTEXT, &format!("https://{address}"), pki.admin()))?;
     let controllers = start_controllers(&server, &pki, tokens, &clock);
     let scheduler = start_scheduler(&server, &clock);
+    let node = match network {
+        Some(network) => {
+            let parts = node::Parts {
+                network,
+                pki: &pki,
+                clock: clock.clone(),
+                name: node_name,
+                data_dir: &data_dir,
+            };
+            Some(node::start(parts, |user| client(&server, user)).await?)
+        }
+        None => None,
+    };
     let start_time = clock.elapsed();
-    Ok(Cluster { kubeconfig: path, start_time, address, server, store, serving, controllers, scheduler })
+    Ok(Cluster {
+        kubeconfig: path,
+        start_time,
+        address,
+        server,
+        store,
+        serving,
+        controllers,
+        scheduler,
+        node,
+    })
 }
 
 impl Cluster {
@@ -94,15 +120,19 @@ impl Cluster {
     }
 
     /// The node first, while there is an API to speak to; the store last.
-    pub(crate) async fn stop(self, _keep_pods: bool) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self, keep_pods: bool) -> anyhow::Result<()> {
         self.scheduler.abort();
+        let node = match self.node {
+            Some(node) => node.stop(keep_pods).await,
+            None => Ok(()),
+        };
         self.controllers.stop().await;
         self.server.stop().await;
         for task in self.serving {
             let _ = task.await;
         }
         self.store.close().await;
-        Ok(())
+        node
     }
 }
 

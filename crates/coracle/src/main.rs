@@ -4,7 +4,9 @@
 
 mod boot;
 mod data_dir;
+mod image;
 mod kubeconfig;
+mod node;
 mod up;
 
 use std::ffi::OsString;
@@ -41,6 +43,14 @@ enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Container images of the node on this machine
+    Image(image::Args),
+    /// One Pod's sandbox and containers; started by the runtime, never by hand
+    #[command(hide = true, disable_help_flag = true)]
+    Shim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,8 +60,11 @@ fn main() -> ExitCode {
         return code(run_kubectl(args));
     }
     match Cli::parse_from(args).role {
+        // Before any thread is made: the shim forks.
+        Role::Shim { args } => code(coracle_runtime::embedded::shim::main(&args)),
         Role::Kubectl { args } => code(run_kubectl(with_name(&["kubectl"], args))),
         Role::Proxy { args } => code(run_kubectl(with_name(&["kubectl", "proxy"], args))),
+        Role::Image(args) => report(runtime().block_on(image::run(args))),
         Role::Up(args) => report(runtime().block_on(up::run(args))),
     }
 }
