@@ -110,7 +110,11 @@ impl Worker {
         }
         match self.shared.runtime.run_sandbox(config).await {
             Ok(_) => {
-                self.retry = Retry::default();
+                match attempt {
+                    0 => self.retry = Retry::default(),
+                    // A sandbox that does not last is not made again and again without a pause.
+                    _ => self.retry.fail(self.shared.clock.now()),
+                }
                 true
             }
             Err(error) => {
@@ -336,7 +340,12 @@ impl Worker {
             () = shortened => return true,
         }
         for sandbox in &observed.sandboxes {
-            self.done("stop sandbox", self.shared.runtime.stop_sandbox(&sandbox.id).await);
+            if let Err(error) = self.shared.runtime.stop_sandbox(&sandbox.id).await
+                && !error.is_not_found()
+            {
+                tracing::warn!(%error, "cannot stop sandbox");
+                self.shared.clock.sleep(FIRST_RETRY).await;
+            }
         }
         true
     }

@@ -11,6 +11,8 @@ use super::spec::{self, Role};
 pub(crate) const IMAGE_ANNOTATION: &str = "io.kubernetes.container.image";
 /// Attempts of a container that are kept: the present one and the one that `logs --previous` shows.
 const KEPT_ATTEMPTS: usize = 2;
+/// What a container counts as that is killed or lost: 128 + SIGKILL.
+const LOST_EXIT_CODE: i32 = 137;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -84,7 +86,7 @@ pub(crate) fn plan(pod: &Pod, observed: &Observed, now: Timestamp) -> Plan {
         plan.steps.push(Step::Fail(failure));
         return plan;
     }
-    Planner { spec: pod_spec, observed, now, plan: &mut plan }.run();
+    Planner { pod, spec: pod_spec, observed, now, plan: &mut plan }.run();
     plan
 }
 
@@ -111,6 +113,7 @@ fn deadline(spec: &PodSpec, observed: &Observed, now: Timestamp, plan: &mut Plan
 }
 
 struct Planner<'a> {
+    pod: &'a Pod,
     spec: &'a PodSpec,
     observed: &'a Observed,
     now: Timestamp,
@@ -148,12 +151,13 @@ impl Planner<'_> {
 
     /// Every main container (or an init container before them) has ended for good.
     fn is_over(&self) -> bool {
-        let done = |container: &Container| {
-            self.observed.latest(&container.name).is_some_and(|latest| {
+        let done = |container: &Container| match self.observed.latest(&container.name) {
+            Some(latest) => {
                 ended(latest)
                     && !self.changed(container, latest)
                     && !spec::restarts(self.spec, container, latest.exit_code)
-            })
+            }
+            None => self.is_lost(container),
         };
         if !self.spec.containers.is_empty() && self.spec.containers.iter().all(done) {
             return true;
@@ -232,7 +236,8 @@ impl Planner<'_> {
     /// `again`: it runs again whatever its exit code, as sidecars and failed init containers do.
     fn need(&mut self, container: &Container, again: bool) -> Need {
         let Some(latest) = self.observed.latest(&container.name) else {
-            return self.held_back(&container.name);
+            let lost = !again && self.is_lost(container);
+            return if lost { Need::Nothing } else { self.held_back(&container.name) };
         };
         let in_place = self.observed.current(&container.name).is_some();
         match latest.state {
@@ -265,6 +270,20 @@ impl Planner<'_> {
         self.held_back(&container.name)
     }
 
+    /// How often the API says that a container has run which the runtime does not know any more.
+    fn reported_runs(&self, name: &str) -> u32 {
+        let Some(status) = self.pod.status.as_ref() else { return 0 };
+        let all = [&status.container_statuses, &status.init_container_statuses];
+        let found =
+            all.into_iter().flatten().flatten().find(|it| it.name == name && it.container_id.is_some());
+        found.map_or(0, |it| u32::try_from(it.restart_count).unwrap_or(0).saturating_add(1))
+    }
+
+    /// It has run, nobody knows how it ended, and it is not to run again after a failure.
+    fn is_lost(&self, container: &Container) -> bool {
+        self.reported_runs(&container.name) > 0 && !spec::restarts(self.spec, container, LOST_EXIT_CODE)
+    }
+
     fn role(&self, container: &Container) -> Role {
         let init = spec::init_containers(self.spec).iter().any(|it| it.name == container.name);
         match (init, spec::is_sidecar(container)) {
@@ -286,8 +305,7 @@ impl Planner<'_> {
             return Need::Start;
         }
         if let Some(probe) = self.observed.probed.get(&latest.id).and_then(|probed| probed.failed) {
-            // The code of a killed process: 128 + SIGKILL; policies only ask whether it is 0.
-            let again = spec::restarts(self.spec, container, 137);
+            let again = spec::restarts(self.spec, container, LOST_EXIT_CODE);
             let then = if again { ", will be restarted" } else { "" };
             self.plan.steps.push(kill(format!("Container {} failed {probe} probe{then}", container.name)));
         }
@@ -304,7 +322,8 @@ impl Planner<'_> {
             let name = container.name.clone();
             let attempt = match self.observed.latest(&name) {
                 Some(latest) if latest.state == ContainerState::Created => latest.attempt,
-                _ => self.observed.next_attempt(&name),
+                Some(_) => self.observed.next_attempt(&name),
+                None => self.reported_runs(&name),
             };
             self.plan.steps.push(Step::Start { container: name, role, attempt });
         }

@@ -370,3 +370,16 @@ fn what_never_ran_is_made_again_and_old_attempts_are_forgotten() {
     "#]],
     );
 }
+
+#[test]
+fn a_container_that_the_runtime_has_lost_counts_on_and_a_job_does_not_run_twice() {
+    let lost = |policy: &str| {
+        let mut pod = pod(one(policy));
+        pod.status = serde_json::from_value(json!({"phase": "Running", "containerStatuses": [
+            {"name": "c", "image": "img", "imageID": "", "ready": true, "restartCount": 2, "containerID": "coracle://gone"}]}))
+        .unwrap();
+        plan(&pod, &observed(vec![]), at(5)).steps
+    };
+    assert_eq!(lost("Always"), [Step::Start { container: "c".into(), role: Role::Main, attempt: 3 }]);
+    assert_eq!(lost("Never"), [Step::KillPod]);
+}

@@ -142,10 +142,16 @@ impl Worker {
                 continue;
             }
             let refresh = self.refresh(&pod, &observed, plan.termination).await;
-            let wake = [plan.wake, refresh, self.retry.at.filter(|_| self.volumes.is_none())];
+            let retry = self.retry.at.filter(|at| self.is_held_up(&observed) && *at > now);
+            let wake = [plan.wake, refresh, retry];
             let wake = wake.into_iter().flatten().min();
             self.wait(&mut events, &observed, wake).await;
         }
+    }
+
+    /// The Pod as a whole waits for another try of its volumes or its sandbox.
+    fn is_held_up(&self, observed: &Observed) -> bool {
+        self.volumes.is_none() || observed.ready_sandbox().is_none()
     }
 
     async fn observe(&mut self, pod: &Pod) -> coracle_runtime::Result<Observed> {
