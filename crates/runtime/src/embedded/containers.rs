@@ -116,6 +116,7 @@ impl Embedded {
             sandbox_dir: &sandbox.dir,
             bundle: dir,
             binds: &image.binds,
+            available: spec::available_capabilities(),
         })
         .map_err(Error::Config)?;
         let log_path = sandbox.record.config.log_directory.join(&config.log_path);
@@ -133,6 +134,7 @@ impl Embedded {
             uid: id_of("uid"),
             gid: id_of("gid"),
             cgroup: cgroup.clone(),
+            oom_score_adj: config.resources.oom_score_adj.unwrap_or(0),
         };
         let image_config = image.config.config().as_ref();
         let from_image = image_config.and_then(|config| config.stop_signal().clone());

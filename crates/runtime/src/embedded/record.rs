@@ -71,6 +71,7 @@ pub(crate) struct Launch {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) cgroup: String,
+    pub(crate) oom_score_adj: i32,
 }
 
 /// How a container's process fares.

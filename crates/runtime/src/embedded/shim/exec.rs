@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::launch::{Console, reported};
 use super::workload::{Confinement, Workload};
-use super::{Failure, Result, Shim, own_oom_score, pipe};
+use super::{Failure, Result, Shim, pipe, set_oom_score};
 use crate::embedded::protocol::{self, Reply};
 use crate::embedded::record;
 
@@ -99,13 +99,16 @@ impl Shim {
             builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
         }
         let built = builder.as_tenant().with_detach(true).with_process(Some(&process_path)).build();
-        own_oom_score();
         let _ = fs::remove_file(&process_path);
         let said = reported(report_end, report);
         match (built, said) {
             (Ok(_), Some(failure)) | (Err(_), Some(failure)) => Err(failure),
             (Err(error), None) => Err(error.into()),
-            (Ok(pid), None) => Ok((Pid::from_raw(pid.as_raw()), console.map(Console::accept).transpose()?)),
+            (Ok(pid), None) => {
+                let pid = Pid::from_raw(pid.as_raw());
+                set_oom_score(pid, launch.oom_score_adj);
+                Ok((pid, console.map(Console::accept).transpose()?))
+            }
         }
     }
 }
@@ -156,5 +159,5 @@ fn with_privileges_to_confine(capabilities: &Value) -> Value {
     let own = capabilities["bounding"].as_array().cloned().unwrap_or_default();
     let mut all: BTreeSet<String> = own.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
     all.extend(["CAP_SYS_ADMIN".into(), "CAP_SETPCAP".into()]);
-    json!({"bounding": all, "effective": all, "permitted": all})
+    json!({"bounding": all, "effective": all, "permitted": all, "inheritable": [], "ambient": []})
 }

@@ -76,7 +76,6 @@ impl Shim {
             .map_err(|error| Failure(format!("log file {:?}: {error}", launch.log_path)))?;
         let mut run = RunRecord::default();
         let result = self.launch(id, &dir, &launch);
-        super::own_oom_score();
         let now = self.clock.now();
         let mut io = Io::default();
         let answer = match result {
@@ -130,6 +129,7 @@ impl Shim {
         for fd in [&io.stdout, &io.stderr, &io.terminal].into_iter().flatten() {
             set_nonblocking(fd)?;
         }
+        super::set_oom_score(pid, launch.oom_score_adj);
         container.start()?;
         match reported(report_end, report) {
             None => Ok((pid, io)),

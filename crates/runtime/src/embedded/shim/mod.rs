@@ -107,7 +107,7 @@ fn serve(dir: &Path) -> Result<()> {
     unsafe { sys::close_above_stderr() };
     let sandbox: SandboxRecord = record::read(dir, record::SANDBOX)?;
     sandbox.hierarchy.join(&sandbox.shims_cgroup)?;
-    own_oom_score();
+    set_oom_score("self", OOM_SCORE);
     let pause = pause::start(&sandbox)?;
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGCHLD);
@@ -155,10 +155,11 @@ fn forget_standard_streams() -> Result<()> {
     Ok(())
 }
 
-/// libcontainer sets a container's score on this process first, so that this is said again after every start.
-fn own_oom_score() {
-    // Only root may lower it; without it the shim is killed no sooner than others.
-    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+/// `process`: a number, or `self`. By way of libcontainer it would be set on this process first, and only a privilege
+/// that not every machine's root has could lower it again.
+fn set_oom_score(process: impl std::fmt::Display, score: impl std::fmt::Display) {
+    // For the same reason the score may stay higher than it should be; the process may also have ended.
+    let _ = fs::write(format!("/proc/{process}/oom_score_adj"), score.to_string());
 }
 
 fn set_nonblocking(fd: &impl AsFd) -> Result<()> {

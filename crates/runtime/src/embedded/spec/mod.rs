@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::ImageConfiguration;
 use serde_json::{Value, json};
 
+pub(crate) use capabilities::available as available_capabilities;
 pub(crate) use mounts::Staged;
 pub(crate) use user::Accounts;
 
@@ -52,6 +53,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) sandbox_dir: &'a Path,
     /// Where the specification will be, and what is staged for it.
     pub(crate) bundle: &'a Path,
+    /// Capabilities that there are to give, see [`available_capabilities`].
+    pub(crate) available: u64,
     /// Directories of the node that the image shows read-only.
     pub(crate) binds: &'a [(PathBuf, PathBuf)],
 }
@@ -66,7 +69,7 @@ pub(crate) fn plan(plan: &Plan<'_>) -> Result<Planned, String> {
     let security = &plan.container.security;
     let image = plan.image.config().clone().unwrap_or_default();
     let user = plan.accounts.resolve(image.user().as_deref().unwrap_or_default(), security)?;
-    let capabilities = capabilities::granted(security, !plan.hierarchy.is_v2())?;
+    let capabilities = capabilities::granted(security, !plan.hierarchy.is_v2(), plan.available)?;
     let home = plan.accounts.home(user.uid).unwrap_or(if user.uid == 0 { "/root" } else { "/" });
     let (mounts, staged) = mounts::plan(plan)?;
     let mut process = json!({
@@ -77,8 +80,9 @@ pub(crate) fn plan(plan: &Plan<'_>) -> Result<Planned, String> {
         "cwd": working_dir(plan.container, &image)?,
         "capabilities": {
             "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
+            // Absent ones would be read as some of the usual capabilities.
+            "inheritable": [], "ambient": [],
         },
-        "oomScoreAdj": plan.container.resources.oom_score_adj.unwrap_or(0),
     });
     // libcontainer takes a present `false` for true when it decides when to load the seccomp filter.
     if security.no_new_privileges && !security.privileged {

@@ -21,6 +21,7 @@ fn planned(sandbox: SandboxConfig, container: ContainerConfig, config: Value) ->
         sandbox_dir: Path::new("/run/s"),
         bundle: Path::new("/run/s/c/1"),
         binds: &[],
+        available: u64::MAX,
     })
 }
 
@@ -101,7 +102,6 @@ fn limits_become_resources() {
     let spec = spec(SandboxConfig::default(), ContainerConfig { resources, ..Default::default() }, image());
     expect![[r#"{"devices":[{"allow":false,"access":"rwm"}],"cpu":{"shares":102,"quota":50000,"period":100000},"memory":{"limit":67108864},"pids":{"limit":100}}"#]]
         .assert_eq(&spec["linux"]["resources"].to_string());
-    assert_eq!(spec["process"]["oomScoreAdj"], 999);
 }
 
 #[test]
