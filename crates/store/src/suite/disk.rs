@@ -13,6 +13,7 @@ use crate::index::Root;
 use crate::log::{AppendError, Group, Log};
 
 const CRASH_DIR: &str = "CORACLE_STORE_CRASH_DIR";
+const FULL_DIR: &str = "CORACLE_STORE_FULL_DIR";
 
 async fn open(dir: &Path) -> Result<Store, OpenError> {
     Store::open(dir, meta_of()).await
@@ -214,6 +215,51 @@ async fn a_killed_process_loses_nothing_it_acknowledged() {
         }
         assert!(store.revision() >= *acknowledged.values().max().unwrap());
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_writes_and_loses_none() {
+    let dir = tempfile::tempdir().unwrap();
+    // The largest file the child may write stands for the disk: 8 MiB in blocks of 512 bytes. Ignored, the signal about it
+    // becomes an error of the write.
+    let output = Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 16384; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "suite::disk::the_process_whose_disk_is_full", "--nocapture"])
+        .env(FULL_DIR, dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut acknowledged = BTreeMap::new();
+    String::from_utf8_lossy(&output.stdout).lines().for_each(|line| {
+        note(line, &mut acknowledged);
+    });
+    let store = open(dir.path()).await.unwrap();
+    assert!(acknowledged.len() > 10, "{acknowledged:?}");
+    for (key, revision) in acknowledged {
+        assert_eq!(store.snapshot().get(&key).map(|v| v.revision), Some(revision));
+    }
+}
+
+/// Not a test of its own: what `a_full_disk_stops_writes_and_loses_none` starts.
+#[tokio::test]
+async fn the_process_whose_disk_is_full() {
+    let Some(dir) = std::env::var_os(FULL_DIR) else { return };
+    let store = open(Path::new(&dir)).await.unwrap();
+    for n in 0.. {
+        let key = format!("/registry/{n}");
+        match store.commit(Txn::create(&*key, draft(&"x".repeat(20_000)))).await {
+            Ok(done) => println!("acknowledged {key} {}", done.revision),
+            Err(error) => {
+                assert!(matches!(error, Error::Halted(_)), "{error}");
+                assert!(store.snapshot().get(&key).is_none(), "a refused write is not shown");
+                break;
+            }
+        }
+    }
+    let small = store.commit(Txn::create("/registry/small", draft("1"))).await;
+    assert!(matches!(small, Err(Error::Halted(_))), "{small:?}");
+    assert!(store.health().is_err() && store.snapshot().get("/registry/0").is_some());
 }
 
 /// Take down one line `acknowledged KEY REVISION`.
