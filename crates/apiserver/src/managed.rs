@@ -1,7 +1,8 @@
 //! metadata.managedFields on the write path: who is put down as the writer of what.
 
+use coracle_api::patch::apply;
 use coracle_api::patch::managed::{self, Writer};
-use coracle_api::{Kind, Subresource, object};
+use coracle_api::{Kind, Status, Subresource, object};
 use serde_json::Value;
 
 use crate::options::WriteOptions;
@@ -25,6 +26,21 @@ pub(crate) fn updated(
     follow(core, call, kind, Some(old), obj, options);
 }
 
+/// A manager's wishes laid over what is there, with the account of who owns what.
+pub(crate) fn applied(
+    core: &Core,
+    call: &Call,
+    old: Option<&Value>,
+    wishes: &Value,
+    options: &WriteOptions,
+) -> Result<Value, Status> {
+    let kind = &call.kind;
+    let (api_version, now) = (kind.api_version(), core.clock.now_rfc3339());
+    let by = writer(call, kind, &options.field_manager, &api_version, &now);
+    let force = options.force.unwrap_or(false);
+    Ok(apply::apply(core.schemas.of(kind), old, wishes, by, force)?)
+}
+
 fn follow(
     core: &Core,
     call: &Call,
@@ -33,6 +49,9 @@ fn follow(
     obj: &mut Value,
     options: &WriteOptions,
 ) {
+    if options.is_applied {
+        return;
+    }
     let manager = managed::manager_name(&options.field_manager, &call.user_agent);
     let api_version = kind.api_version();
     let now = core.clock.now_rfc3339();

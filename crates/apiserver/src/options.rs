@@ -43,6 +43,8 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// Of a server-side apply.
     pub force: Option<bool>,
+    /// Whether the write is a server-side apply, which keeps its own account of who owns what.
+    pub is_applied: bool,
 }
 
 /// The longest name of a field manager, as the reference's `FieldManagerMaxLength`.
@@ -76,7 +78,7 @@ impl WriteOptions {
         };
         let force = has(q, "force").then(|| q.flag("force"));
         refuse("meta.k8s.io", kind, &errs)?;
-        Ok(WriteOptions { dry_run, field_manager: manager, field_validation, force })
+        Ok(WriteOptions { dry_run, field_manager: manager, field_validation, force, is_applied: false })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every verb takes a [`Call`], and a call can only be made with a [`Permit`].
 
 pub(crate) mod answer;
+pub(crate) mod apply;
 pub(crate) mod continuation;
 pub(crate) mod create;
 pub(crate) mod decode;

@@ -1,4 +1,4 @@
-//! patch: JSON patch, merge patch, strategic merge patch and server-side apply.
+//! patch: JSON patch, merge patch and strategic merge patch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,6 +23,9 @@ enum Patch {
 pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer, Status> {
     let options = WriteOptions::parse(&call.query, "PatchOptions")?;
     let media = call.content_type.split(';').next().unwrap_or_default().trim().to_owned();
+    if media == super::apply::MEDIA {
+        return super::apply::run(core, call, body, options).await;
+    }
     if options.force.is_some() {
         let mut errs = Errors::default();
         errs.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
@@ -88,7 +91,7 @@ fn applied(core: &Core, kind: &Kind, patch: &Patch, old: &Value) -> Result<Value
     Ok(doc)
 }
 
-fn typed(core: &Core, kind: &Kind, mut patched: Value) -> Result<(Value, Vec<String>), Status> {
+pub(super) fn typed(core: &Core, kind: &Kind, mut patched: Value) -> Result<(Value, Vec<String>), Status> {
     decode::set_kind(kind, &mut patched);
     let shown = patched.to_string();
     decode::shape(core, kind, patched).map_err(|why| invalid_patch(&shown, &why))
@@ -125,7 +128,7 @@ fn complain(
 }
 
 /// A patch may not move an object.
-fn check_address(call: &Call, patched: &Value) -> Result<(), Status> {
+pub(super) fn check_address(call: &Call, patched: &Value) -> Result<(), Status> {
     let name = object::name(patched);
     if name != call.name {
         return Err(Status::bad_request(format!(

@@ -21,6 +21,8 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
     let sent = addressed(call, sent)?;
     let exists = core.store.snapshot().get(&call.key()).is_some();
     if !exists && call.sub.is_none() && call.kind.rules.create_on_update() {
+        // Whoever may update may not thereby create.
+        core.authorizer.authorize(call.permit.attributes().clone().with_verb("create"))?;
         let outcome = create::object(core, call, sent, &options).await?;
         return super::answer::object(core, call, 201, &outcome);
     }
