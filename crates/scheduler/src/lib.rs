@@ -183,6 +183,7 @@ impl Scheduler {
     async fn refuse(&self, pod: &Pod, why: &str) {
         let condition = PodCondition {
             type_: "PodScheduled".into(),
+            observed_generation: pod.metadata.generation,
             status: "False".into(),
             reason: Some("Unschedulable".into()),
             message: Some(why.to_owned()),
