@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::websocket::Protocol;
@@ -113,7 +115,9 @@ pub(crate) async fn connect<S>(
     let outcome = outcome.unwrap_or(Ok(0));
     let status = exit_status(&outcome, purpose, &command).to_string();
     let _ = out.send(message(ERROR, status.as_bytes())).await;
-    let _ = out.send(Message::Close(None)).await;
+    // A close without a code counts as a failure with gorilla's WebSocket, and so with kubectl.
+    let goodbye = CloseFrame { code: CloseCode::Normal, reason: Default::default() };
+    let _ = out.send(Message::Close(Some(goodbye))).await;
     drop(out);
     let _ = clock.timeout(FAREWELL, writer).await;
 }
@@ -243,9 +247,18 @@ mod tests {
         client.send(Message::binary(b"\x00hello".to_vec())).await.unwrap();
         client.send(Message::binary(vec![CLOSE, STDIN])).await.unwrap();
         let mut seen = String::new();
-        while let Some(Ok(Message::Binary(data))) = client.next().await {
-            seen += &format!("{}:{}\n", data[0], String::from_utf8_lossy(&data[1..]));
-        }
+        let end = loop {
+            match client.next().await {
+                Some(Ok(Message::Binary(data))) => {
+                    seen += &format!("{}:{}\n", data[0], String::from_utf8_lossy(&data[1..]));
+                }
+                other => break other,
+            }
+        };
+        assert!(
+            matches!(end, Some(Ok(Message::Close(Some(CloseFrame { code: CloseCode::Normal, .. }))))),
+            "{end:?}"
+        );
         expect![[r#"
             1:
             1:HELLO

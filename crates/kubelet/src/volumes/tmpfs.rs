@@ -19,8 +19,8 @@ pub(crate) fn ensure(dir: &Path, limit: Option<i64>, memory: Memory) -> io::Resu
         return Ok(());
     }
     let options = match limit {
-        Some(limit) => format!("size={limit},mode=0777"),
-        None => "mode=0777".to_owned(),
+        Some(limit) => format!("size={limit},mode=1777"),
+        None => "mode=1777".to_owned(),
     };
     let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     mount(Some("tmpfs"), dir, Some("tmpfs"), flags, Some(options.as_str())).map_err(io::Error::from)
