@@ -242,9 +242,9 @@ fn digest(tree: &Tree) -> String {
     let mut hash = Sha256::new();
     for (path, node) in tree {
         let _ = match node {
-            Node::Directory(mode) => write!(hash, "d {path:?} {mode:o}\n"),
-            Node::Symlink(target) => write!(hash, "l {path:?} {target:?}\n"),
-            Node::File(content, mode) => write!(hash, "f {path:?} {mode:o} {:x}\n", Sha256::digest(content)),
+            Node::Directory(mode) => writeln!(hash, "d {path:?} {mode:o}"),
+            Node::Symlink(target) => writeln!(hash, "l {path:?} {target:?}"),
+            Node::File(content, mode) => writeln!(hash, "f {path:?} {mode:o} {:x}", Sha256::digest(content)),
         };
     }
     format!("{:x}", hash.finalize())

@@ -88,7 +88,6 @@ struct Entry {
 /// An image that a container can be made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Usable {
-    pub(crate) id: String,
     pub(crate) image_ref: String,
     pub(crate) config: ImageConfiguration,
     /// Names below [`Images::layers_dir`], the uppermost first.
@@ -282,7 +281,7 @@ impl Images {
         let image_ref = entry.digests.first().cloned().unwrap_or_else(|| id.clone());
         let config = self.config(&id)?;
         let layers = entry.layers.iter().rev().cloned().collect();
-        Ok(Some(Usable { id, image_ref, config, layers, binds: entry.binds }))
+        Ok(Some(Usable { image_ref, config, layers, binds: entry.binds }))
     }
 
     /// Forget an image; its layers go too unless another image or one of `used` has them.

@@ -217,5 +217,5 @@ pub(super) fn reported(report_end: OwnedFd, report: OwnedFd) -> Option<Failure> 
     drop(report_end);
     let mut text = String::new();
     File::from(report).read_to_string(&mut text).ok()?;
-    (!text.is_empty()).then(|| Failure(text))
+    if text.is_empty() { None } else { Some(Failure(text)) }
 }

@@ -1,8 +1,12 @@
 //! Real containers from a busybox image made here. Needs root; says so and passes where there is none.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod image;
+
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,15 +30,11 @@ struct Bed {
 
 fn may_run(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
-    let busybox = busybox().is_some();
+    let busybox = image::busybox().is_some();
     if !root || !busybox {
         eprintln!("{test}: skipped, needs {}", if root { "a static busybox in /bin" } else { "root" });
     }
     root && busybox
-}
-
-fn busybox() -> Option<PathBuf> {
-    ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists())
 }
 
 fn shim() -> Vec<OsString> {
@@ -51,7 +51,7 @@ impl Bed {
         let unique = dir.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_owned();
         let cgroup = format!("coracle-test-{unique}");
         let runtime = Embedded::new(config(dir.path(), &cgroup)).await.unwrap();
-        runtime.import_image(&busybox_image(dir.path())).await.unwrap();
+        runtime.import_image(&image::archive(dir.path())).await.unwrap();
         Bed { dir, runtime, cgroup }
     }
 
@@ -167,53 +167,6 @@ fn config(dir: &Path, cgroup: &str) -> Config {
         plain_http_loopback: false,
         limits: Limits::default(),
     }
-}
-
-/// An archive as `docker save` writes it.
-fn busybox_image(dir: &Path) -> PathBuf {
-    use sha2::{Digest, Sha256};
-    let mut layer = tar::Builder::new(Vec::new());
-    let add_dir = |layer: &mut tar::Builder<Vec<u8>>, path: &str, mode| {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(mode);
-        header.set_size(0);
-        layer.append_data(&mut header, path, std::io::empty()).unwrap();
-    };
-    for (path, mode) in [("bin/", 0o755), ("etc/", 0o755), ("tmp/", 0o1777), ("root/", 0o700)] {
-        add_dir(&mut layer, path, mode);
-    }
-    layer.append_path_with_name(busybox().unwrap(), "bin/busybox").unwrap();
-    for applet in [
-        "sh", "cat", "echo", "sleep", "id", "ls", "stat", "mkdir", "touch", "hostname", "ps", "kill", "head",
-        "mount", "tty", "stty", "grep", "wc", "nc", "dd", "mknod", "unshare", "true", "tr", "readlink",
-        "test",
-    ] {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
-        layer.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
-    }
-    let add_file = |tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]| {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        tar.append_data(&mut header, path, content).unwrap();
-    };
-    add_file(&mut layer, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/tmp:/bin/sh\n");
-    let layer = layer.into_inner().unwrap();
-    let config = serde_json::json!({"architecture": "amd64", "os": "linux",
-        "config": {"Env": ["PATH=/bin", "FROM=image"], "Cmd": ["/bin/sh"]},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{:x}", Sha256::digest(&layer))]}});
-    let mut archive = tar::Builder::new(Vec::new());
-    add_file(&mut archive, "layer.tar", &layer);
-    add_file(&mut archive, "config.json", config.to_string().as_bytes());
-    let manifest =
-        serde_json::json!([{"Config": "config.json", "RepoTags": ["busybox:test"], "Layers": ["layer.tar"]}]);
-    add_file(&mut archive, "manifest.json", manifest.to_string().as_bytes());
-    let path = dir.join("busybox.tar");
-    fs::write(&path, archive.into_inner().unwrap()).unwrap();
-    path
 }
 
 #[tokio::test]
