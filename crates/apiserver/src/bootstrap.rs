@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coracle_api::rules::Cx;
-use coracle_api::{Kind, Status, User, object};
+use coracle_api::{Kind, Status, User, object, user};
 use coracle_auth::bootstrap::{self, Reconciled};
 use coracle_store::{Expect, Op, Txn};
 use serde_json::{Value, json};
@@ -48,13 +48,32 @@ pub(crate) async fn run(core: &Core) -> Result<(), Status> {
             }),
         )?;
     }
-    for wanted in bootstrap::objects() {
+    for wanted in bootstrap::objects().into_iter().chain(issuer_viewers()) {
         reconcile(core, &mut txn, wanted)?;
     }
     if txn.ops.is_empty() {
         return Ok(());
     }
     core.store.commit(txn).await.map(|_| ()).map_err(versions::store_failed)
+}
+
+/// Whoever checks this cluster's tokens from outside has no account in it, so the issuer's own document (who it is and
+/// where its keys are) is for everybody. Not one of the reference's own roles, therefore without their label.
+fn issuer_viewers() -> [Value; 2] {
+    const NAME: &str = "coracle:issuer-viewer";
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let group = |name: &str| json!({"kind": "Group", "apiGroup": GROUP, "name": name});
+    [
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": NAME},
+            "rules": [{"verbs": ["get"], "nonResourceURLs": ["/.well-known", "/.well-known/*"]}],
+        }),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": NAME},
+            "subjects": [group(user::AUTHENTICATED), group(user::UNAUTHENTICATED)],
+            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": NAME},
+        }),
+    ]
 }
 
 /// The kind and the key of an object that says what it is.

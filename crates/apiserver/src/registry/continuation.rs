@@ -1,9 +1,19 @@
 //! The continue token of a paged list: which revision is being read and where the next page starts.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use coracle_api::{Status, codec};
 use serde_json::json;
+
+/// As lenient as Go's decoder, so that what is wrong with a token is said of its contents.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +35,7 @@ pub(crate) fn decode(token: &str, prefix: &str) -> Result<Continuation, Status> 
     let refuse = |why: String| {
         Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
     };
-    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| refuse(e.to_string()))?;
+    let bytes = LENIENT.decode(token.trim_end_matches('=')).map_err(|e| refuse(e.to_string()))?;
     let parsed = codec::json::parse(&bytes).map_err(|e| refuse(e.to_string()))?;
     let v = parsed.value;
     if v["v"] != "meta.k8s.io/v1" {

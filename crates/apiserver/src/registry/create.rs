@@ -80,7 +80,7 @@ async fn once(
     if options.dry_run {
         return match core.store.snapshot().get(&key) {
             Some(_) => Err(Taken(name)),
-            None => Ok(Ok(write::as_served(call, obj))),
+            None => Ok(write::as_served(call, obj)),
         };
     }
     match write::commit_put(core, &key, Expect::Absent, write::draft(kind, &obj)).await {

@@ -36,7 +36,7 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
             super::answer::object(core, call, code, &outcome)
         }
         Deleted::Gone(last) if call.kind.rules.returns_deleted() => {
-            super::answer::object(core, call, 200, &write::as_served(call, last))
+            super::answer::object(core, call, 200, &write::as_served(call, last)?)
         }
         Deleted::Gone(last) => Ok(respond::value(200, &success(&call.kind, &last), call.format)),
     }
@@ -100,7 +100,9 @@ async fn once(
             write::commit_delete(core, current).await?;
             Ok(Deleted::Gone(old))
         }
-        Plan::Mark(marked) if options.dry_run => Ok(Deleted::Waiting(write::as_served(call, marked))),
+        Plan::Mark(marked) if options.dry_run => {
+            write::as_served(call, marked).map(Deleted::Waiting).map_err(Lost::Failed)
+        }
         Plan::Mark(marked) => {
             let draft = write::draft(kind, &marked);
             let expect = Expect::Revision(current.revision);

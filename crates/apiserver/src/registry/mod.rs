@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use coracle_api::path::Query;
 use coracle_api::rules::{Cx, Write};
+use coracle_api::schema::Schemas;
 use coracle_api::{Kind, Status, Subresource, User};
 use coracle_auth::Permit;
 use coracle_store::Version;
@@ -145,7 +146,14 @@ pub(crate) fn decode_json(kind: &Kind, json: &[u8]) -> Result<Value, Status> {
     let mut v: Value = serde_json::from_slice(json)
         .map_err(|e| Status::internal(format!("a stored {} is no JSON: {e}", kind.kind)))?;
     if kind.is_view {
-        kind.rules.to_served(&mut v);
+        v = served(kind, v)?;
     }
     Ok(v)
+}
+
+/// From the form in which an object is kept to the one of a row that is another view of it.
+pub(crate) fn served(kind: &Kind, mut stored: Value) -> Result<Value, Status> {
+    kind.rules.to_served(&mut stored);
+    let shaped = Schemas::builtin().shape(kind, stored);
+    shaped.map(|s| s.value).map_err(|e| Status::internal(e.to_string()))
 }

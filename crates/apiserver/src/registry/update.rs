@@ -77,7 +77,7 @@ pub(crate) async fn change(
             return Ok(Outcome::Stored(current));
         }
         if options.dry_run {
-            return Ok(write::as_served(call, obj));
+            return write::as_served(call, obj);
         }
         match put_or_remove(core, call, &kind, &current, obj, &old).await {
             Ok(outcome) => {
@@ -101,7 +101,7 @@ async fn put_or_remove(
 ) -> Result<Outcome, Lost> {
     if is_last_word(kind, &obj, old) {
         write::commit_delete(core, current).await?;
-        return Ok(write::as_served(call, obj));
+        return write::as_served(call, obj).map_err(Lost::Failed);
     }
     let draft = write::draft(kind, &obj);
     let version = write::commit_put(core, &current.key, Expect::Revision(current.revision), draft).await?;

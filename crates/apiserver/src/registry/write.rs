@@ -232,9 +232,7 @@ fn lost(e: Error) -> Lost {
 }
 
 /// An outcome in the version of the call's own kind.
-pub(crate) fn as_served(call: &Call, mut obj: Value) -> Outcome {
-    if call.kind.is_view {
-        call.kind.rules.to_served(&mut obj);
-    }
-    Outcome::Unstored(obj)
+pub(crate) fn as_served(call: &Call, obj: Value) -> Result<Outcome, Status> {
+    let obj = if call.kind.is_view { super::served(&call.kind, obj)? } else { obj };
+    Ok(Outcome::Unstored(obj))
 }
