@@ -101,7 +101,7 @@ struct Feed {
 
 impl Feed {
     fn new(core: Arc<Core>, call: Arc<Call>, selector: Selector, ends: Duration) -> Feed {
-        let next_bookmark = core.clock.elapsed() + BOOKMARK_EVERY;
+        let next_bookmark = next_bookmark(core.clock.elapsed(), ends);
         Feed {
             core,
             call,
@@ -113,7 +113,7 @@ impl Feed {
             at: 0,
             bookmarks: false,
             ends,
-            next_bookmark: next_bookmark.min(ends.saturating_sub(BOOKMARK_BEFORE_END)),
+            next_bookmark,
             sent_columns: false,
         }
     }
@@ -221,9 +221,7 @@ impl Feed {
         if !self.bookmarks || now < self.next_bookmark {
             return;
         }
-        let before_end = self.ends.saturating_sub(BOOKMARK_BEFORE_END);
-        let next = now + BOOKMARK_EVERY;
-        self.next_bookmark = if now < before_end { next.min(before_end) } else { next };
+        self.next_bookmark = next_bookmark(now, self.ends);
         if let Some(revision) = self.watch.as_ref().and_then(Watch::progress) {
             self.put_mark(out, revision.max(self.at), Value::Null);
         }
@@ -242,6 +240,13 @@ impl Feed {
         };
         put_line(out, "BOOKMARK", mark.to_string().as_bytes());
     }
+}
+
+/// A minute on, or shortly before the end where that comes first and is not over yet.
+fn next_bookmark(now: Duration, ends: Duration) -> Duration {
+    let before_end = ends.saturating_sub(BOOKMARK_BEFORE_END);
+    let next = now + BOOKMARK_EVERY;
+    if now < before_end { next.min(before_end) } else { next }
 }
 
 /// What an event is called where no selector changes its meaning.
