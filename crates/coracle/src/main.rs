@@ -7,6 +7,7 @@ mod data_dir;
 mod image;
 mod kubeconfig;
 mod node;
+mod tour;
 mod up;
 
 use std::ffi::OsString;
@@ -31,6 +32,8 @@ struct Cli {
 enum Role {
     /// Run a cluster in the foreground: API server, controllers, scheduler, and a node on this machine
     Up(up::Args),
+    /// Play two articles on calling the API from inside Pods on a throwaway cluster, and check every answer
+    Tour(tour::Args),
     /// kubectl, with its own words and exit codes
     #[command(disable_help_flag = true)]
     Kubectl {
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Role::Kubectl { args } => code(run_kubectl(with_name(&["kubectl"], args))),
         Role::Proxy { args } => code(run_kubectl(with_name(&["kubectl", "proxy"], args))),
         Role::Image(args) => report(runtime().block_on(image::run(args))),
+        Role::Tour(args) => report(tour::run(&args)),
         Role::Up(args) => report(runtime().block_on(up::run(args))),
     }
 }

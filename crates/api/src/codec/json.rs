@@ -70,8 +70,9 @@ impl Parser<'_> {
             b'{' => {
                 self.check_depth()?;
                 if self.peek_token()? != b'}' {
-                    let key = self.key()?;
-                    self.open.push(Open::Object { map: Map::new(), key });
+                    // Opened before its first key is read: a key is double among its own siblings only.
+                    self.open.push(Open::Object { map: Map::new(), key: String::new() });
+                    self.name_member()?;
                     return Ok(None);
                 }
                 self.at += 1;
@@ -112,10 +113,7 @@ impl Parser<'_> {
                     map.insert(std::mem::take(key), value);
                     match self.next_token()? {
                         b',' => {
-                            let next = self.key()?;
-                            if let Some(Open::Object { key, .. }) = self.open.last_mut() {
-                                *key = next;
-                            }
+                            self.name_member()?;
                             return Ok(None);
                         }
                         b'}' => {}
@@ -129,6 +127,15 @@ impl Parser<'_> {
                 None => Value::Null,
             };
         }
+    }
+
+    /// The key under which the innermost object gets its next value.
+    fn name_member(&mut self) -> Result<(), SyntaxError> {
+        let next = self.key()?;
+        if let Some(Open::Object { key, .. }) = self.open.last_mut() {
+            *key = next;
+        }
+        Ok(())
     }
 
     /// A key and its colon.
@@ -415,6 +422,8 @@ mod tests {
             parse(br#"{"data":{"a":"1","a":"2","a":"3"},"l":[{"x":1},{"x":1,"x":2}],"data2":1}"#).unwrap();
         assert_eq!(p.value["data"]["a"], "3");
         assert_eq!(p.duplicates, ["data.a", "l[1].x"]);
+        let nested = parse(br#"{"kind":"A","ref":{"kind":"B"},"l":[{"kind":"C"}]}"#).unwrap();
+        assert_eq!(nested.duplicates, [""; 0], "a key of an inner object is nobody else's");
         assert_eq!(p.strict_errors().next().unwrap(), "duplicate field \"data.a\"");
     }
 
