@@ -96,7 +96,7 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
                 name: node_name,
                 data_dir: &data_dir,
             };
-            Some(node::start(parts, |user| client(&server, user)).await?)
+            Some(node::start(parts, |user, agent| client(&server, user, agent)).await?)
         }
         None => None,
     };
@@ -178,9 +178,14 @@ fn serve(server: &Server, listener: TcpListener) -> JoinHandle<()> {
     })
 }
 
-/// A client of the server in this process, acting as `user`.
-fn client(server: &Server, user: User) -> Client {
-    Client::new(server.local(user), "default")
+/// A client of the server in this process, acting as `user` and called `agent`, which field ownership records.
+fn client(server: &Server, user: User, agent: &'static str) -> Client {
+    let named =
+        tower::ServiceBuilder::new().map_request(move |mut request: http::Request<kube::client::Body>| {
+            request.headers_mut().insert(http::header::USER_AGENT, http::HeaderValue::from_static(agent));
+            request
+        });
+    Client::new(named.service(server.local(user)), "default")
 }
 
 /// A user by the name that the bootstrap policy binds: a service account or a component of the control plane.
@@ -212,11 +217,16 @@ fn start_controllers(
     };
     let config =
         coracle_controllers::Config { root_ca: pki.ca_pem().to_owned(), sign_legacy_token: Box::new(sign) };
-    coracle_controllers::start(|user| client(server, component(user)), clock, config)
+    coracle_controllers::start(
+        |user| client(server, component(user), "kube-controller-manager/v1.36.0"),
+        clock,
+        config,
+    )
 }
 
 fn start_scheduler(server: &Server, clock: &Clock) -> JoinHandle<()> {
-    let (client, clock) = (client(server, component(coracle_scheduler::USER)), clock.clone());
+    let (client, clock) =
+        (client(server, component(coracle_scheduler::USER), "kube-scheduler/v1.36.0"), clock.clone());
     tokio::spawn(async move {
         loop {
             if let Err(error) = coracle_scheduler::run(client.clone(), clock.clone()).await {

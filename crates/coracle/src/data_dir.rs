@@ -36,10 +36,6 @@ impl DataDir {
         state.unwrap_or_else(|| home().join(".local/state")).join("coracle")
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
     pub(crate) fn store(&self) -> PathBuf {
         self.0.join("store")
     }

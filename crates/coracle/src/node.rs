@@ -63,7 +63,10 @@ pub(crate) async fn network(data_dir: &DataDir, clock: &Clock) -> anyhow::Result
     Network::start(config).await.context("cannot make the Pod network")
 }
 
-pub(crate) async fn start(parts: Parts<'_>, client: impl Fn(User) -> Client) -> anyhow::Result<Node> {
+pub(crate) async fn start(
+    parts: Parts<'_>,
+    client: impl Fn(User, &'static str) -> Client,
+) -> anyhow::Result<Node> {
     let Parts { network, pki, clock, name, data_dir } = parts;
     let pods = Arc::new(Pods(network.clone()));
     let runtime =
@@ -72,7 +75,7 @@ pub(crate) async fn start(parts: Parts<'_>, client: impl Fn(User) -> Client) -> 
     let ids: Vec<&str> = running.iter().map(|s| s.id.as_str()).collect();
     network.keep_only(&ids).await.context("cannot clean up the Pod network")?;
     let networking = {
-        let (network, client) = (network.clone(), client(network_user()));
+        let (network, client) = (network.clone(), client(network_user(), "kube-proxy/v1.36.0"));
         tokio::spawn(async move {
             if let Err(error) = network.run(client, std::future::pending()).await {
                 tracing::error!(%error, "Services and cluster DNS stopped");
@@ -83,7 +86,7 @@ pub(crate) async fn start(parts: Parts<'_>, client: impl Fn(User) -> Client) -> 
     let tls =
         pki.kubelet_server_config(&name, &[address]).context("cannot make the kubelet's certificate")?;
     let kubelet = Kubelet::start(coracle_kubelet::Config {
-        client: client(User::node(&name)),
+        client: client(User::node(&name), "kubelet/v1.36.0"),
         runtime: Arc::new(runtime.clone()),
         clock,
         node_ip: address,

@@ -35,9 +35,9 @@ pub(crate) struct Args {
     /// What to log, as RUST_LOG says it
     #[arg(long, env = "CORACLE_LOG", default_value = "warn")]
     log: String,
-    /// Lifetime in seconds that a Pod's own token is asked for with, for tests of rotation (600 is the API's minimum)
-    #[arg(long, hide = true)]
-    token_extension: Option<bool>,
+    /// Give the tokens of Pods a year, with a warning after their hour, as kube-apiserver does
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    service_account_extend_token_expiration: bool,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         api_only: args.api_only,
         ephemeral: args.ephemeral,
         node_name: args.node_name,
-        extend_tokens: args.token_extension.unwrap_or(true),
+        extend_tokens: args.service_account_extend_token_expiration,
     };
     let cluster = boot::start(options).await?;
     println!(
