@@ -16,8 +16,7 @@ use coracle_auth::{Authorizer, Policy};
 use coracle_clock::Clock;
 use coracle_store::{Store, Version};
 use futures::future::BoxFuture;
-use http::header::USER_AGENT;
-use http::{HeaderValue, Request};
+use http::Request;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -198,18 +197,6 @@ impl Server {
     }
 }
 
-/// The reference's program that does the work of this part of ours.
-fn agent_of(user: &User) -> Option<&'static str> {
-    match user.as_service_account() {
-        Some(("kube-system", _)) => Some("kube-controller-manager"),
-        Some(_) => None,
-        None if user.as_node().is_some() => Some("kubelet"),
-        None => ["kube-controller-manager", "kube-scheduler"]
-            .into_iter()
-            .find(|agent| user.name.strip_prefix("system:") == Some(agent)),
-    }
-}
-
 /// See [`Server::local`]. A service for `kube::Client::new`.
 #[derive(Clone, Debug)]
 pub struct Local {
@@ -232,13 +219,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (core, caller) = (self.core.clone(), self.caller.clone());
-        let mut request = request.map(body::incoming);
-        if let Caller::Local(user) = &*caller
-            && let Some(agent) = agent_of(user)
-        {
-            // The owner of fields is named after the agent, and these clients have no words of their own.
-            request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(agent));
-        }
+        let request = request.map(body::incoming);
         Box::pin(async move { Ok(pipeline::answer(core, request, caller).await) })
     }
 }
