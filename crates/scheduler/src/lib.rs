@@ -43,6 +43,7 @@ pub enum Error {
     WatchesEnded,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one is alive at a time, and lives for one turn of the loop")]
 enum Change {
     Pod(Event<Pod>),
     Node(Event<Node>),

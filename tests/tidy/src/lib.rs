@@ -50,8 +50,12 @@ fn visit(dir: &Path, found: &mut Vec<Source>) {
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
+        // A directory, or in a worktree of git's a file that says where that is.
+        if name == ".git" {
+            continue;
+        }
         if path.is_dir() {
-            if name != "target" && name != ".git" && name != "node_modules" {
+            if name != "target" && name != "node_modules" {
                 visit(&path, found);
             }
         } else if let Ok(text) = std::fs::read_to_string(&path) {
