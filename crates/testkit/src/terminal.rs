@@ -78,7 +78,7 @@ impl Terminal {
         self.type_keys(&format!("{line}\r"));
         self.expect(line);
         let shown = self.expect(prompt);
-        shown.replace("\r\n", "\n").trim_start_matches('\n').to_owned()
+        without_modes(&shown).replace("\r\n", "\n").trim_start_matches(['\r', '\n']).to_owned()
     }
 
     pub fn wait(&mut self) -> ExitStatus {
@@ -86,6 +86,15 @@ impl Terminal {
             self.child.try_wait().map_err(|e| e.to_string())?.ok_or_else(|| self.screen())
         })
     }
+}
+
+/// Without the sequences by which shells switch a terminal's modes, `ESC [ ? N h` and `ESC [ ? N l`.
+fn without_modes(shown: &str) -> String {
+    let mut parts = shown.split("\u{1b}[?");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.trim_start_matches(|c: char| c.is_ascii_digit()).get(1..).unwrap_or("")
+    })
 }
 
 impl Drop for Terminal {

@@ -29,7 +29,8 @@ pub(crate) async fn announce(
     ensure(&slices, &slice(server)).await
 }
 
-/// Create the object, or make the one that is there say the same.
+/// Make the object that is there say this, or create it. In this order: creating first would be refused for the address
+/// that the object itself holds, before its name is looked at.
 async fn ensure<K>(api: &Api<K>, object: &Value) -> Result<(), Error>
 where
     K: Resource + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
@@ -37,9 +38,9 @@ where
     let parsed: K = serde_json::from_value(object.clone())
         .map_err(|error| Error::Api(Box::new(kube::Error::SerdeError(error))))?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    let done = match api.create(&PostParams::default(), &parsed).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            api.patch(name, &PatchParams::default(), &Patch::Merge(object)).await
+    let done = match api.patch(name, &PatchParams::default(), &Patch::Merge(object)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            api.create(&PostParams::default(), &parsed).await
         }
         other => other,
     };

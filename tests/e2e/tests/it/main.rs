@@ -1,8 +1,8 @@
 //! The whole program: real kubectl, real client libraries, real containers, and the recorded contract.
 
-//mod articles;
-//mod cleanup;
+mod articles;
+mod cleanup;
 //mod clients;
 mod contract;
-//mod crash;
-//mod sidecar;
+mod crash;
+mod sidecar;
