@@ -42,6 +42,7 @@ pub(crate) struct Options {
     pub ephemeral: bool,
     pub node_name: Option<String>,
     pub extend_tokens: bool,
+    pub max_token_seconds: Option<i64>,
 }
 
 /// A running cluster.
@@ -70,7 +71,7 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     let node_name = options.node_name.clone().unwrap_or_else(host_name);
     let pki = open_pki(&options, &data_dir, gateway, &node_name, &clock)?;
 
-    let tokens = tokens::Config { extend: options.extend_tokens, ..tokens::Config::default() };
+    let tokens = token_config(&options);
     let mut config = ServerConfig::new(store.clone(), pki.clone(), clock.clone());
     config.advertise = Some((gateway.unwrap_or_else(own_address), address.port()));
     config.tokens = tokens.clone();
@@ -149,6 +150,14 @@ async fn open_store(options: &Options, data_dir: &DataDir, clock: &Clock) -> any
         return Ok(Store::memory_with(meta, clock.clone()));
     }
     Ok(Store::open_with(data_dir.store(), meta, clock.clone()).await?)
+}
+
+fn token_config(options: &Options) -> tokens::Config {
+    tokens::Config {
+        extend: options.extend_tokens,
+        max_expiration: options.max_token_seconds,
+        ..tokens::Config::default()
+    }
 }
 
 fn open_pki(

@@ -38,6 +38,10 @@ pub(crate) struct Args {
     /// Give the tokens of Pods a year, with a warning after their hour, as kube-apiserver does
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     service_account_extend_token_expiration: bool,
+    /// The longest life of a service account token in seconds, as kube-apiserver's flag but with no least value: shows
+    /// what follows a rotation within a test's patience
+    #[arg(long, hide = true, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(1..))]
+    service_account_max_token_expiration: Option<i64>,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -56,6 +60,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         ephemeral: args.ephemeral,
         node_name: args.node_name,
         extend_tokens: args.service_account_extend_token_expiration,
+        max_token_seconds: args.service_account_max_token_expiration,
     };
     let cluster = boot::start(options).await?;
     println!(
