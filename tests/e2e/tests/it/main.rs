@@ -2,7 +2,7 @@
 
 mod articles;
 mod cleanup;
-//mod clients;
+mod clients;
 mod contract;
 mod crash;
 mod sidecar;
