@@ -68,10 +68,16 @@ impl DataDir {
         self.0.join("runtime")
     }
 
-    /// A short name that tells this cluster's bridges, tables and cgroups from every other's on the machine.
+    /// A short name that tells this cluster's bridges, tables and cgroups from every other's on the machine: FNV-1a of
+    /// the path, because it must come out the same in every build for as long as the directory lives.
     pub(crate) fn cluster_id(&self) -> String {
-        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&self.0);
+        let (offset, prime) = (0xcbf2_9ce4_8422_2325_u64, 0x0100_0000_01b3_u64);
+        let hash = self
+            .0
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(offset, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(prime));
         format!("{:06x}", hash & 0xff_ffff)
     }
 }
