@@ -15,6 +15,7 @@ mod network;
 mod runtime;
 mod types;
 
+pub use embedded::image_name_error;
 pub use error::{Error, PullError, Result};
 pub use network::{NoNetwork, PodAddress, PodNetwork};
 pub use runtime::Runtime;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use coracle_runtime::ContainerState as Seen;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     ContainerStatus, Pod, PodSpec, PodStatus, VolumeMountStatus,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::observed::Observed;
 use super::spec;
@@ -145,7 +147,8 @@ fn terminated(container: &coracle_runtime::ContainerStatus, observed: &Observed)
         message: (!message.is_empty()).then(|| message.clone()),
         reason: Some(reason.to_owned()),
         signal: None,
-        started_at: container.started_at.map(whole_seconds),
+        // Of one that never came to run, the reference says that it was at the beginning of time.
+        started_at: Some(container.started_at.map_or(Time(Timestamp::UNIX_EPOCH), whole_seconds)),
     };
     ContainerState { terminated: Some(terminated), ..ContainerState::default() }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use super::backoff::go_seconds;
 use super::container_config::{ConfigInputs, container_config, probe_grace, sandbox_config};
 use super::hooks;
-use super::images::Wanted;
+use super::images::{SHOW_ERROR, Wanted};
 use super::observed::{Observed, Waiting};
 use super::plan::Step;
 use super::spec::{self, Role};
@@ -238,8 +238,9 @@ impl Worker {
             "Container created".to_owned(),
         );
         if let Err(error) = shared.runtime.start_container(&id).await {
-            let delay = self.raise(&container.name);
-            return Err(self.refuse(pod, container, role, "RunContainerError", error.to_string(), delay));
+            // It has ended, as far as its restarts are concerned: the back-off between those follows.
+            let message = error.to_string();
+            return Err(self.refuse(pod, container, role, "RunContainerError", message, SHOW_ERROR));
         }
         shared.recorder.container(
             pod,
@@ -277,7 +278,7 @@ impl Worker {
         Err(Waiting { reason: "PostStartHookError".to_owned(), message, until: None })
     }
 
-    /// The delay before another try of a container that could not be made or started.
+    /// The delay before another try of a container that could not be made.
     fn raise(&mut self, container: &str) -> Duration {
         let now = self.shared.clock.now();
         let backoff = self.backoffs.entry(container.to_owned()).or_default();

@@ -15,11 +15,14 @@ use super::{Backoff, backoff::go_seconds};
 use crate::Shared;
 use crate::recorder::Kind;
 
-/// `ErrImagePull` is shown this long before it becomes `ImagePullBackOff`.
-const SHOW_ERROR: Duration = Duration::from_secs(2);
+/// `ErrImagePull` is shown this long before it becomes `ImagePullBackOff`, and `RunContainerError` before
+/// `CrashLoopBackOff`: long enough to be seen in a watch.
+pub(crate) const SHOW_ERROR: Duration = Duration::from_secs(2);
 /// Where images without a registry come from, as credentials name it.
 const DEFAULT_REGISTRY: &str = "docker.io";
 const DEFAULT_REGISTRY_ALIAS: &str = "index.docker.io";
+/// The images of this node itself: nothing is behind the name that could be pulled.
+const LOCAL_REGISTRY: &str = "coracle.local";
 
 /// Failed pulls of the images of one Pod.
 #[derive(Debug, Default)]
@@ -61,6 +64,13 @@ impl Pulls {
         let image = wanted.image();
         let now = shared.clock.now();
         let soon = after(now, SHOW_ERROR * 5);
+        if let Some(reason) = coracle_runtime::image_name_error(image) {
+            let message = format!(
+                "Failed to apply default image tag \"{image}\": couldn't parse image name \"{image}\": {reason}"
+            );
+            wanted.event(shared, Kind::Warning, "InspectFailed", message.clone());
+            return Err(wanted.refuse(shared, "InvalidImageName", message, soon));
+        }
         let present = match shared.runtime.image_status(image).await {
             Ok(found) => found.is_some(),
             Err(error) => {
@@ -70,7 +80,7 @@ impl Pulls {
             }
         };
         let policy = policy(wanted.container);
-        if present && policy != "Always" {
+        if present && (policy != "Always" || registry_and_path(image).0 == LOCAL_REGISTRY) {
             let message = format!(
                 "Container image \"{image}\" already present on machine and can be accessed by the pod"
             );
@@ -117,13 +127,6 @@ impl Pulls {
             Err(error) => error,
         };
         let now = shared.clock.now();
-        if let PullError::InvalidName { name, reason } = &error {
-            let message = format!(
-                "Failed to apply default image tag \"{name}\": couldn't parse image name \"{name}\": {reason}"
-            );
-            wanted.event(shared, Kind::Warning, "InspectFailed", message.clone());
-            return Err(wanted.refuse(shared, "InvalidImageName", message, after(now, SHOW_ERROR * 5)));
-        }
         let message = error.to_string();
         wanted.event(shared, Kind::Warning, "Failed", format!("Failed to pull image \"{image}\": {message}"));
         let failed = self.0.entry(image.to_owned()).or_insert_with(|| Failed {

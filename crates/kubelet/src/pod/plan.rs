@@ -259,6 +259,10 @@ impl Planner<'_> {
     }
 
     fn after_exit(&mut self, container: &Container, latest: &ContainerStatus) -> Need {
+        // Why it could not be started is shown before the back-off is.
+        if let Need::Wait = self.held_back(&container.name) {
+            return Need::Wait;
+        }
         let failed = latest.finished_at.unwrap_or(latest.created_at);
         let backoff = self.observed.backoffs.get(&container.name);
         if let Some(until) = backoff.and_then(|backoff| backoff.until(failed, self.now)) {
@@ -267,7 +271,7 @@ impl Planner<'_> {
             self.plan.wake_at(until);
             return Need::Wait;
         }
-        self.held_back(&container.name)
+        Need::Start
     }
 
     /// How often the API says that a container has run which the runtime does not know any more.

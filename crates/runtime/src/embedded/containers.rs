@@ -74,7 +74,7 @@ impl Embedded {
         }
         let id = new_id()?;
         let dir = container_dir(&sandbox.dir, &id);
-        let writable = self.inner.config.root_dir.join("containers").join(&id);
+        let writable = self.inner.images.containers_dir().join(&id);
         match self.write_container(&sandbox, &id, &dir, &writable, config) {
             Ok(record) => {
                 let container = Container { record, run: RunRecord::default(), lost: false, dir, writable };
@@ -101,6 +101,10 @@ impl Embedded {
         let images = &self.inner.images;
         let usable = images.usable(&config.image).map_err(internal)?;
         let image = usable.ok_or_else(|| Error::ImageNotPresent(config.image.clone()))?;
+        make_private(writable)?;
+        if !images.claim(&image, id).map_err(internal)? {
+            return Err(Error::ImageNotPresent(config.image.clone()));
+        }
         let layers_dir = images.layers_dir();
         let layer_dirs: Vec<PathBuf> = image.layers.iter().map(|layer| layers_dir.join(layer)).collect();
         let accounts = Accounts::read(layer_dirs.iter().map(PathBuf::as_path));
@@ -125,6 +129,7 @@ impl Embedded {
         let launch = Launch {
             layers_dir,
             layers: image.layers.clone(),
+            cwd: planned.spec["process"]["cwd"].as_str().unwrap_or("/").into(),
             writable: writable.into(),
             staged: planned.staged,
             log_path: log_path.clone(),
@@ -147,10 +152,8 @@ impl Embedded {
             image_ref: image.image_ref,
             log_path,
             cgroup,
-            layers: image.layers,
         };
         make_private(dir)?;
-        make_private(writable)?;
         let failed = |error| Error::io("write container", error);
         record::write(dir, record::SPEC, &planned.spec).map_err(failed)?;
         record::write(dir, record::LAUNCH, &launch).map_err(failed)?;
@@ -238,7 +241,7 @@ impl Embedded {
             fs::read_dir(sandbox.dir.join("c")).into_iter().flatten().flatten().map(|entry| entry.path())
         {
             let name = dir.file_name().unwrap_or_default().to_owned();
-            let writable = self.inner.config.root_dir.join("containers").join(&name);
+            let writable = self.inner.images.containers_dir().join(&name);
             match record::read::<ContainerRecord>(&dir, record::CONTAINER) {
                 Ok(record) => {
                     let container =

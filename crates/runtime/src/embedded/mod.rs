@@ -16,7 +16,7 @@ mod streams;
 mod sys;
 mod terminal;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ use crate::{
     SandboxStatus, Session, Stats,
 };
 
-pub use self::images::Limits;
+pub use self::images::{Limits, image_name_error};
 
 /// Events a receiver may fall behind by before it must list again: many Pods starting at once.
 const EVENTS: usize = 4096;
@@ -270,16 +270,7 @@ impl Runtime for Embedded {
 
     async fn remove_image(&self, image: &str) -> Result<()> {
         let image = image.to_owned();
-        self.blocking(move |this| {
-            let used: BTreeSet<String> = this
-                .state()
-                .containers
-                .values()
-                .flat_map(|container| container.record.layers.clone())
-                .collect();
-            this.inner.images.remove(&image, &used).map_err(internal)
-        })
-        .await
+        self.blocking(move |this| this.inner.images.remove(&image).map_err(internal)).await
     }
 
     async fn import_image(&self, archive: &Path) -> Result<Vec<String>> {

@@ -7,6 +7,7 @@
 //!               c/CONTAINER/container.json launch.json config.json   by the agent
 //!                           run.json                                 RunRecord, by the shim
 //! ROOT/containers/CONTAINER/upper work  the container's own files
+//!                           layers      of its image; they stay when the image is removed
 //! ```
 
 use std::fs;
@@ -50,8 +51,6 @@ pub(crate) struct ContainerRecord {
     pub(crate) image_ref: String,
     pub(crate) log_path: PathBuf,
     pub(crate) cgroup: String,
-    /// Layers in use; an image's removal leaves them.
-    pub(crate) layers: Vec<String>,
     pub(crate) stop_signal: i32,
 }
 
@@ -61,6 +60,9 @@ pub(crate) struct Launch {
     pub(crate) layers_dir: PathBuf,
     /// The uppermost first.
     pub(crate) layers: Vec<String>,
+    /// Where the container's process starts; made when the image lacks it.
+    #[serde(default)]
+    pub(crate) cwd: PathBuf,
     /// For `upper` and `work`; beside `layers_dir`, so that mount options stay short.
     pub(crate) writable: PathBuf,
     pub(crate) staged: Vec<Staged>,

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod image;
+mod pulls;
+mod registry;
 
 use std::ffi::OsString;
 use std::fs;
@@ -164,7 +166,7 @@ fn config(dir: &Path, cgroup: &str) -> Config {
         clock: Clock::system(),
         cgroup_parent: cgroup.into(),
         host_image: true,
-        plain_http_loopback: false,
+        plain_http_loopback: true,
         limits: Limits::default(),
     }
 }

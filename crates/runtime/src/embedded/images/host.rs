@@ -132,6 +132,7 @@ impl Images {
             entry.tags.insert(HOST_IMAGE.into());
             entry.layers = vec![layer];
             entry.binds = binds;
+            Ok(())
         })
     }
 

@@ -35,6 +35,9 @@ const MAX_DOCUMENT: u64 = 4 << 20;
 /// overlayfs mount options must fit into one page together with the names of all layers; Docker's limit too.
 const MAX_LAYERS: usize = 127;
 
+/// Names the layers that a container stands on, one a line, in its directory.
+const CLAIM: &str = "layers";
+
 /// Characters of the digest in a layer's directory name: 112 bits, and 127 such names fit into a page.
 const LAYER_NAME: usize = 28;
 
@@ -118,6 +121,11 @@ impl Images {
         self.root.join("layers")
     }
 
+    /// For containers' own files, by container.
+    pub(crate) fn containers_dir(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
     /// Remove what a process that was killed while unpacking has left.
     fn sweep(&self) -> Result<()> {
         let tmp = self.root.join("tmp");
@@ -152,10 +160,18 @@ impl Images {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Index)) -> Result<()> {
-        let _lock = self.lock()?;
+    fn change(&self, change: impl FnOnce(&mut Index) -> Result<()>) -> Result<()> {
+        let lock = self.lock()?;
+        self.change_locked(&lock, change)
+    }
+
+    fn change_locked(
+        &self,
+        _lock: &Flock<File>,
+        change: impl FnOnce(&mut Index) -> Result<()>,
+    ) -> Result<()> {
         let mut index = self.index()?;
-        change(&mut index);
+        change(&mut index)?;
         let text = serde_json::to_vec_pretty(&index)
             .map_err(|error| StoreError::Io { doing: "write images.json".into(), error: error.into() })?;
         let temporary = self.temporary();
@@ -214,6 +230,11 @@ impl Images {
     fn add_image(&self, config: &[u8], layers: Vec<String>, size: u64, names: &Names) -> Result<String> {
         let id = self.put_blob(config)?;
         self.change(|index| {
+            // Whoever removed an image that had one of these layers did not know of this one.
+            if let Some(lost) = layers.iter().find(|layer| !self.layers_dir().join(layer).is_dir()) {
+                let lost = io::Error::other(format!("layer {lost} was removed meanwhile"));
+                return Err(StoreError::io("add image")(lost));
+            }
             for entry in index.images.values_mut() {
                 entry.tags.retain(|tag| !names.tags.contains(tag));
             }
@@ -224,6 +245,7 @@ impl Images {
             entry.digests.extend(names.digests.iter().cloned());
             // An image that lost its last name to another one is of no use to anybody.
             index.images.retain(|_, entry| !entry.tags.is_empty() || !entry.digests.is_empty());
+            Ok(())
         })?;
         Ok(id)
     }
@@ -284,13 +306,33 @@ impl Images {
         Ok(Some(Usable { image_ref, config, layers, binds: entry.binds }))
     }
 
-    /// Forget an image; its layers go too unless another image or one of `used` has them.
-    pub(crate) fn remove(&self, image: &str, used: &BTreeSet<String>) -> Result<()> {
+    /// Note beside a container's own files which layers it stands on, for all processes to see. `false`: they are
+    /// not there any more.
+    pub(crate) fn claim(&self, image: &Usable, container: &str) -> Result<bool> {
+        let _lock = self.lock()?;
+        if !image.layers.iter().all(|layer| self.layers_dir().join(layer).is_dir()) {
+            return Ok(false);
+        }
+        let claim = self.containers_dir().join(container).join(CLAIM);
+        fs::write(claim, image.layers.join("\n")).map_err(StoreError::io("claim layers"))?;
+        Ok(true)
+    }
+
+    fn claimed(&self) -> BTreeSet<String> {
+        let containers = fs::read_dir(self.containers_dir()).into_iter().flatten().flatten();
+        let claims = containers.filter_map(|dir| fs::read_to_string(dir.path().join(CLAIM)).ok());
+        claims.flat_map(|claim| claim.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    /// Forget an image; its layers go too unless another image or a container has them.
+    pub(crate) fn remove(&self, image: &str) -> Result<()> {
         let Some((id, entry)) = self.look_up(image)? else { return Ok(()) };
-        let mut kept = used.clone();
-        self.change(|index| {
+        let lock = self.lock()?;
+        let mut kept = self.claimed();
+        self.change_locked(&lock, |index| {
             index.images.remove(&id);
             kept.extend(index.images.values().flat_map(|entry| entry.layers.iter().cloned()));
+            Ok(())
         })?;
         let _ = fs::remove_file(self.root.join("blobs/sha256").join(&id["sha256:".len()..]));
         for layer in entry.layers.iter().filter(|layer| !kept.contains(*layer)) {
@@ -307,6 +349,21 @@ impl Images {
 struct Names {
     tags: BTreeSet<String>,
     digests: BTreeSet<String>,
+}
+
+/// What is wrong with a name that no image can have, in the words that users know.
+pub fn image_name_error(image: &str) -> Option<String> {
+    let error = Reference::from_str(image).err()?;
+    let name = image.split('@').next().unwrap_or(image);
+    let name = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    };
+    let name = if name.contains('/') { name.to_owned() } else { format!("library/{name}") };
+    Some(match Reference::from_str(&image.to_lowercase()) {
+        Ok(_) => format!("invalid reference format: repository name ({name}) must be lowercase"),
+        Err(_) => error.to_string(),
+    })
 }
 
 /// `busybox` → `docker.io/library/busybox:latest`

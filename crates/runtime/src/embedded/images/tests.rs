@@ -209,7 +209,16 @@ fn imports_an_oci_layout_as_directory_and_as_tar() {
     assert_eq!(images.import(&archive).unwrap(), ["registry.example:5000/team/greeter:v2"]);
     assert_eq!(images.list().unwrap().len(), 1, "the same content is the same image");
 
-    images.remove(&image.id, &BTreeSet::new()).unwrap();
+    let store = dir.path().join("store");
+    fs::create_dir_all(store.join("containers/running")).unwrap();
+    assert!(images.claim(&usable, "running").unwrap());
+    images.remove(&image.id).unwrap();
+    assert_eq!(images.list().unwrap(), []);
+    assert!(images.layers_dir().join(&usable.layers[0]).is_dir(), "a container stands on it");
+    fs::remove_dir_all(store.join("containers/running")).unwrap();
+    images.import(&archive).unwrap();
+    images.remove(&image.id).unwrap();
+    assert!(!images.claim(&usable, "late").unwrap());
     assert_eq!(images.list().unwrap(), []);
     assert_eq!(fs::read_dir(images.layers_dir()).unwrap().count(), 0);
     assert_eq!(fs::read_dir(dir.path().join("store/tmp")).unwrap().count(), 0);
@@ -269,4 +278,18 @@ fn the_host_image_is_made_once() {
     let root = images.layers_dir().join(&first.layers[0]);
     assert!(root.join("etc/passwd").is_file());
     assert_eq!(fs::read_dir(root.join("root")).unwrap().count(), 0);
+}
+
+#[test]
+fn bad_names_are_told_in_known_words() {
+    let check = |image, expected: expect_test::Expect| {
+        expected.assert_eq(&image_name_error(image).unwrap_or_default());
+    };
+    check("busybox", expect![""]);
+    check("registry.example:5000/a/b:c", expect![""]);
+    check("UPPER", expect!["invalid reference format: repository name (library/UPPER) must be lowercase"]);
+    check("a/B:1", expect!["invalid reference format: repository name (a/B) must be lowercase"]);
+    check("a b", expect!["invalid reference format"]);
+    check("", expect!["repository name must have at least one component"]);
+    check("a@sha256:12", expect!["invalid checksum digest length"]);
 }

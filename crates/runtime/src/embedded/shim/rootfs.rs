@@ -20,6 +20,8 @@ use crate::embedded::spec::Staged;
 
 /// As the kubelet makes a subPath's directories.
 const SUB_PATH_MODE: u32 = 0o750;
+/// As runc makes a working directory that the image lacks.
+const WORKING_DIR_MODE: u32 = 0o755;
 
 /// While it lives, this process is in a copy of the node's mount namespace.
 pub(super) struct Assembled<'a> {
@@ -47,6 +49,7 @@ pub(super) fn assemble<'a>(node: &'a File, launch: &Launch, bundle: &Path) -> Re
     let assembled = Assembled { node };
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
     layers(launch, &rootfs)?;
+    make_working_dir(&rootfs, &launch.cwd)?;
     for (staged, (tree, is_dir)) in volumes {
         let failed = |error: io::Error| Failure(format!("mount {:?}: {error}", staged.source));
         place(&staged.at, is_dir).map_err(failed)?;
@@ -114,7 +117,7 @@ fn open_volume(staged: &Staged) -> io::Result<File> {
     let Some(sub_path) = &staged.sub_path else { return Ok(root) };
     match open_beneath(&root, sub_path) {
         Err(Errno::ENOENT) if staged.create => {
-            make_beneath(&root, sub_path)?;
+            make_dirs(&root, sub_path, SUB_PATH_MODE, open_beneath)?;
             Ok(open_beneath(&root, sub_path)?)
         }
         Err(Errno::EXDEV) => Err(io::Error::other(format!("subPath {sub_path:?} leads out of the volume"))),
@@ -129,17 +132,39 @@ fn open_beneath(root: &File, path: &Path) -> nix::Result<File> {
     openat2(root, path, how).map(File::from)
 }
 
-fn make_beneath(root: &File, path: &Path) -> io::Result<()> {
+/// As a process whose root directory is `root` would open it.
+fn open_in_root(root: &File, path: &Path) -> nix::Result<File> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(root, path, how).map(File::from)
+}
+
+fn make_working_dir(rootfs: &Path, cwd: &Path) -> Result<()> {
+    let root = File::options().read(true).custom_flags(libc::O_PATH).open(rootfs)?;
+    if open_in_root(&root, cwd).is_ok() {
+        return Ok(());
+    }
+    make_dirs(&root, cwd, WORKING_DIR_MODE, open_in_root)
+        .map_err(|error| Failure(format!("mkdir {}: {error}", cwd.display())))
+}
+
+fn make_dirs(
+    root: &File,
+    path: &Path,
+    mode: u32,
+    open: fn(&File, &Path) -> nix::Result<File>,
+) -> io::Result<()> {
     let mut done = PathBuf::new();
     let mut parent = root.try_clone()?;
     for component in path.components() {
         let Component::Normal(name) = component else { continue };
-        match mkdirat(&parent, name, Mode::from_bits_truncate(SUB_PATH_MODE)) {
+        match mkdirat(&parent, name, Mode::from_bits_truncate(mode)) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),
         }
         done.push(name);
-        parent = open_beneath(root, &done)?;
+        parent = open(root, &done)?;
     }
     Ok(())
 }
@@ -167,6 +192,25 @@ mod tests {
             at: PathBuf::new(),
             propagation: Propagation::None,
         })
+    }
+
+    #[test]
+    fn a_working_directory_stays_in_its_container() {
+        let dir = tempfile::tempdir().unwrap();
+        let rootfs = dir.path().join("rootfs");
+        fs::create_dir_all(rootfs.join("real")).unwrap();
+        symlink("/real", rootfs.join("link")).unwrap();
+        symlink("../../..", rootfs.join("up")).unwrap();
+        for cwd in ["/a/b", "/link/c", "/up/d"] {
+            make_working_dir(&rootfs, Path::new(cwd)).unwrap();
+        }
+        for made in ["a/b", "real/c", "d"] {
+            assert!(rootfs.join(made).is_dir(), "{made}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        fs::write(rootfs.join("file"), "").unwrap();
+        let error = make_working_dir(&rootfs, Path::new("/file/x")).unwrap_err();
+        assert!(error.0.starts_with("mkdir /file/x: Not a directory"), "{}", error.0);
     }
 
     #[test]
