@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod boot;
 mod data_dir;
 mod image;
@@ -48,6 +49,8 @@ enum Role {
     },
     /// Container images of the node on this machine
     Image(image::Args),
+    /// What a cluster costs on this machine: start, memory, Pods, and CPU time of the API's operations
+    Bench(bench::Args),
     /// One Pod's sandbox and containers; started by the runtime, never by hand
     #[command(hide = true, disable_help_flag = true)]
     Shim {
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Role::Shim { args } => code(coracle_runtime::embedded::shim::main(&args)),
         Role::Kubectl { args } => code(run_kubectl(with_name(&["kubectl"], args))),
         Role::Proxy { args } => code(run_kubectl(with_name(&["kubectl", "proxy"], args))),
+        Role::Bench(args) => report(runtime().block_on(bench::run(args))),
         Role::Image(args) => report(runtime().block_on(image::run(args))),
         Role::Tour(args) => report(tour::run(&args)),
         Role::Up(args) => report(runtime().block_on(up::run(args))),
