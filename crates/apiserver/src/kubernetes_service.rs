@@ -19,14 +19,25 @@ const TRIES: usize = 16;
 
 /// Make the Service where it is missing, and have its endpoints name this server.
 pub(crate) async fn keep(core: &Core) -> Result<(), Status> {
-    if core.stored("", "services", NAMESPACE, NAME).is_none() {
-        put(core, "", "services", |_| Some(service(core))).await?;
+    // At once: the store writes them in one group, and a start waits for the disk once less.
+    tokio::try_join!(keep_service(core), keep_endpoints(core), keep_slice(core)).map(|_| ())
+}
+
+async fn keep_service(core: &Core) -> Result<(), Status> {
+    if core.stored("", "services", NAMESPACE, NAME).is_some() {
+        return Ok(());
     }
-    if let Some((address, port)) = core.advertise {
-        put(core, "", "endpoints", |_| Some(endpoints(&[address], port))).await?;
-        put(core, "discovery.k8s.io", "endpointslices", |_| Some(slice(&[address], port))).await?;
-    }
-    Ok(())
+    put(core, "", "services", |_| Some(service(core))).await
+}
+
+async fn keep_endpoints(core: &Core) -> Result<(), Status> {
+    let Some((address, port)) = core.advertise else { return Ok(()) };
+    put(core, "", "endpoints", |_| Some(endpoints(&[address], port))).await
+}
+
+async fn keep_slice(core: &Core) -> Result<(), Status> {
+    let Some((address, port)) = core.advertise else { return Ok(()) };
+    put(core, "discovery.k8s.io", "endpointslices", |_| Some(slice(&[address], port))).await
 }
 
 /// Take this server out of the endpoints, so that nobody is sent to an address where nothing listens.

@@ -60,7 +60,7 @@ pub(crate) async fn network(data_dir: &DataDir, clock: &Clock) -> anyhow::Result
         upstreams: coracle_net::host_resolvers(),
         state_dir: Some(data_dir.network()),
     };
-    Network::start(config).await.context("cannot make the Pod network")
+    Network::begin(config).await.context("cannot make the Pod network")
 }
 
 pub(crate) async fn start(
@@ -69,8 +69,10 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Node> {
     let Parts { network, pki, clock, name, data_dir } = parts;
     let pods = Arc::new(Pods(network.clone()));
-    let runtime =
-        Embedded::new(runtime_config(data_dir, pods, &clock)?).await.context("cannot start the runtime")?;
+    let runtime = Embedded::new(runtime_config(data_dir, pods, &clock)?);
+    let (opened, runtime) = tokio::join!(network.open(), runtime);
+    opened.context("cannot make the Pod network")?;
+    let runtime = runtime.context("cannot start the runtime")?;
     let running = runtime.list_sandboxes(&Filter::default()).await?;
     let ids: Vec<&str> = running.iter().map(|s| s.id.as_str()).collect();
     network.keep_only(&ids).await.context("cannot clean up the Pod network")?;

@@ -52,16 +52,27 @@ impl Network {
     /// Make, or take over from an earlier run, what Pods need before there is an API: bridge, gateway address,
     /// forwarding, masquerading. Needs root.
     pub async fn start(config: Config) -> Result<Network, Error> {
+        let network = Network::begin(config).await?;
+        network.open().await.map(|()| network)
+    }
+
+    /// The part of [`Network::start`] that an API server waits for: bridge and gateway address. [`Network::open`] is
+    /// to follow before there are Pods.
+    pub async fn begin(config: Config) -> Result<Network, Error> {
         let names = Names::new(&config.cluster_id);
         let links = Links::open()?;
         let leases = bridge::establish(&links, &names, &config).await?;
         let mtu = uplink_mtu(&links).await?;
         let (gateway, pods) = (leases.gateway(), leases.range());
         let leases = Mutex::new(leases);
-        let network = Network(Arc::new(Inner { config, names, links, leases, gateway, pods, mtu }));
-        let frame = network.frame();
-        let (programmed, opened) = tokio::join!(network.program(&[]), firewall::open(&frame));
-        programmed.and(opened).map(|()| network)
+        Ok(Network(Arc::new(Inner { config, names, links, leases, gateway, pods, mtu })))
+    }
+
+    /// Let Pods' packets through this machine: masquerading, and rules for a firewall that is closed to forwarding.
+    pub async fn open(&self) -> Result<(), Error> {
+        let frame = self.frame();
+        let (programmed, opened) = tokio::join!(self.program(&[]), firewall::open(&frame));
+        programmed.and(opened)
     }
 
     pub fn gateway(&self) -> Ipv4Addr {

@@ -50,18 +50,24 @@ impl Files {
         }
     }
 
-    /// The key is moved into place first: a crash in between leaves what [`Files::read_pair`] reports.
-    pub(crate) fn write_pair(&self, name: &str, pair: &Pair) -> Result<(), Error> {
-        self.write_private(&format!("{name}.key"), &pair.key_pem)?;
-        self.write(&format!("{name}.crt"), &pair.certificate_pem, CERTIFICATE_MODE)
+    /// All of the pairs with one wait for the disk. A key is moved into place before its certificate: a crash in
+    /// between leaves what [`Files::read_pair`] reports.
+    pub(crate) fn write_pairs(&self, pairs: &[(&str, &Pair)]) -> Result<(), Error> {
+        let texts = pairs.iter().flat_map(|(name, pair)| {
+            [
+                (format!("{name}.key"), pair.key_pem.as_str(), KEY_MODE),
+                (format!("{name}.crt"), pair.certificate_pem.as_str(), CERTIFICATE_MODE),
+            ]
+        });
+        self.write_all(&texts.collect::<Vec<_>>())
     }
 
     pub(crate) fn write_private(&self, name: &str, text: &str) -> Result<(), Error> {
-        self.write(name, text, KEY_MODE)
+        self.write_all(&[(name.to_owned(), text, KEY_MODE)])
     }
 
     pub(crate) fn write_public(&self, name: &str, text: &str) -> Result<(), Error> {
-        self.write(name, text, CERTIFICATE_MODE)
+        self.write_all(&[(name.to_owned(), text, CERTIFICATE_MODE)])
     }
 
     /// The names in the directory that start and end so, in order.
@@ -79,17 +85,43 @@ impl Files {
         Error::Damaged { path: self.0.join(name), why: why.to_string() }
     }
 
-    fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), Error> {
-        let path = self.0.join(name);
-        let aside = self.0.join(format!(".{name}.new"));
-        let io = |source| Error::Io { path: path.clone(), source };
-        match fs::remove_file(&aside) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(io(e)),
+    /// Files of (name, text, mode), moved into place in this order.
+    fn write_all(&self, files: &[(String, &str, u32)]) -> Result<(), Error> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let written: Vec<_> = files
+            .iter()
+            .map(|(name, text, mode)| self.write_aside(name, text, *mode))
+            .collect::<Result<_, _>>()?;
+        // At once, so that the file system can answer all of them with one write of its journal.
+        std::thread::scope(|scope| {
+            let syncs: Vec<_> = written.iter().map(|file| scope.spawn(|| file.sync_all())).collect();
+            syncs.into_iter().try_for_each(|sync| {
+                sync.join().unwrap_or_else(|_| Err(std::io::Error::other("the sync was broken off")))
+            })
+        })
+        .map_err(|source| Error::Io { path: self.0.clone(), source })?;
+        for (name, _, _) in files {
+            let path = self.0.join(name);
+            fs::rename(self.aside(name), &path).map_err(|source| Error::Io { path, source })?;
+        }
+        let synced = fs::File::open(&self.0).and_then(|directory| directory.sync_all());
+        synced.map_err(|source| Error::Io { path: self.0.clone(), source })
+    }
+
+    fn aside(&self, name: &str) -> PathBuf {
+        self.0.join(format!(".{name}.new"))
+    }
+
+    fn write_aside(&self, name: &str, text: &str, mode: u32) -> Result<fs::File, Error> {
+        let path = self.aside(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => return Err(Error::Io { path, source }),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside).map_err(io)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-        fs::rename(&aside, &path).map_err(io)?;
-        fs::File::open(&self.0).and_then(|d| d.sync_all()).map_err(io)
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file));
+        written.map_err(|source| Error::Io { path, source })
     }
 }

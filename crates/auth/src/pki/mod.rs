@@ -111,11 +111,12 @@ impl Pki {
     /// Load what is in `directory` and make what is missing. The token key may still be in the making afterwards.
     pub fn open(directory: &Path, serving: &ServingNames, clock: &Clock) -> Result<Pki, Error> {
         let files = Files::open(directory)?;
+        let mut made: Vec<(&str, Pair)> = Vec::new();
         let authority = match files.read_pair("ca")? {
             Some(pair) => Authority::load(pair).map_err(|why| files.damaged("ca.crt", why))?,
             None => {
                 let authority = Authority::make(clock)?;
-                files.write_pair("ca", authority.pair())?;
+                made.push(("ca", authority.pair().clone()));
                 authority
             }
         };
@@ -124,7 +125,7 @@ impl Pki {
             Some(pair) if authority.still_serves(&pair, serving, clock) => pair,
             _ => {
                 let pair = authority.serving(serving, clock)?;
-                files.write_pair("apiserver", &pair)?;
+                made.push(("apiserver", pair.clone()));
                 pair
             }
         };
@@ -132,10 +133,11 @@ impl Pki {
             Some(pair) if authority.still_good(&pair, clock) => pair,
             _ => {
                 let pair = authority.client("kubernetes-admin", &[MASTERS], clock)?;
-                files.write_pair("admin", &pair)?;
+                made.push(("admin", pair.clone()));
                 pair
             }
         };
+        files.write_pairs(&made.iter().map(|(name, pair)| (*name, pair)).collect::<Vec<_>>())?;
         Ok(Pki::assemble(authority, serving_pair, admin, token_keys, clock))
     }
 

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -105,9 +106,34 @@ enum Node {
 /// What the layer will hold, by path.
 type Tree = BTreeMap<PathBuf, Node>;
 
+/// When each entry was last changed, and how large it is.
+pub(super) type Stamp = Vec<Option<(i64, i64, u64)>>;
+
+/// Tells at little cost whether packages have changed the userland: reading all of it takes as long as starting a Pod.
+fn stamp() -> Stamp {
+    let userland = USERLAND.iter().map(PathBuf::from);
+    let etc = ETC.iter().map(|name| Path::new("/etc").join(name));
+    let look = |path: PathBuf| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.mtime(), found.mtime_nsec(), found.len()))
+    };
+    userland.chain(etc).map(look).collect()
+}
+
 impl Images {
     /// The machine's userland changes with its packages, so that this is made anew when it differs.
     pub(super) fn ensure_host_image(&self) -> Result<()> {
+        let stamp = stamp();
+        let mut made = self.host_made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.as_ref() == Some(&stamp) && self.find(&self.index()?, HOST_IMAGE).is_some() {
+            return Ok(());
+        }
+        self.make_host_image()?;
+        *made = Some(stamp);
+        Ok(())
+    }
+
+    fn make_host_image(&self) -> Result<()> {
         let mut tree = Tree::new();
         for (path, mode) in DIRECTORIES {
             tree.insert(path.into(), Node::Directory(*mode));

@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -103,12 +104,15 @@ pub(crate) struct Images {
     root: PathBuf,
     limits: Limits,
     host_image: bool,
+    /// The userland that the host image was last made from.
+    host_made: Mutex<Option<host::Stamp>>,
     next: AtomicU64,
 }
 
 impl Images {
     pub(crate) fn open(root: &Path, limits: Limits, host_image: bool) -> Result<Images> {
-        let images = Images { root: root.into(), limits, host_image, next: AtomicU64::new(0) };
+        let (host_made, next) = (Mutex::default(), AtomicU64::new(0));
+        let images = Images { root: root.into(), limits, host_image, host_made, next };
         for dir in ["blobs/sha256", "layers", "tmp"] {
             let dir = root.join(dir);
             fs::create_dir_all(&dir).map_err(StoreError::io(format!("make {dir:?}")))?;
