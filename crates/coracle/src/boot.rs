@@ -2,6 +2,7 @@
 //!
 //! Nothing else knows more than two parts. Parts that are API clients get one here, as the identity that they run under.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub(crate) struct Cluster {
     controllers: coracle_controllers::Running,
     scheduler: JoinHandle<()>,
     node: Option<Node>,
+    /// Held to the end, so that the next cluster finds a tidy directory.
+    _lock: File,
 }
 
 pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
@@ -65,6 +68,7 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     let listener = listen(options.port).await?;
     let address = listener.local_addr().context("cannot read the listener's address")?;
     let data_dir = DataDir::open(&options.data_dir)?;
+    let lock = data_dir.lock()?;
     let store = open_store(&options, &data_dir, &clock).await?;
     let network = if options.api_only { None } else { Some(node::network(&data_dir, &clock).await?) };
     let gateway = network.as_ref().map(coracle_net::Network::gateway);
@@ -112,6 +116,7 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
         controllers,
         scheduler,
         node,
+        _lock: lock,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Where a cluster keeps itself: the layout of the data directory.
 
+use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,22 @@ impl DataDir {
             );
         }
         Ok(DataDir(path))
+    }
+
+    /// Keep other clusters out for as long as the lock is held: even one that keeps its objects in memory has its bridge,
+    /// control groups and Pods by the directory's name. The kernel lets go of it however the process ends.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        let shown = self.0.display();
+        let dir = File::open(&self.0).with_context(|| format!("cannot open {shown}"))?;
+        match dir.try_lock() {
+            Ok(()) => Ok(dir),
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "the data directory {shown} is in use by another cluster: choose another with --data-dir"
+                )
+            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {shown}")),
+        }
     }
 
     /// Root's clusters live where system services live, others in the user's own state directory.

@@ -265,10 +265,11 @@ impl Embedded {
         // First watch, then read: what changes in between is seen.
         let alive = self.watch(&dir, &id).await.is_ok();
         let mut sandbox = Sandbox { record, dir, pause_pid, state: SandboxState::NotReady };
-        // One whose network was not finished is of no use; the kubelet makes another.
-        let connected = sandbox.record.config.host_network || !sandbox.record.address.ips.is_empty();
-        if alive && (connected || self.inner.config.network.attach(&id, &sandbox.netns()).await.is_ok()) {
+        if alive && !sandbox.record.address.ips.is_empty() {
             sandbox.state = SandboxState::Ready;
+        } else if alive && let Ok(connected) = self.connect_network(sandbox.clone()).await {
+            // Killed before its network was finished.
+            sandbox = Sandbox { state: SandboxState::Ready, ..connected };
         } else {
             self.clear(&sandbox.record, &sandbox.dir).await;
         }
