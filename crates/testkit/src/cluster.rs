@@ -20,6 +20,8 @@ pub struct Options {
     pub api_only: bool,
     /// Objects in memory. A cluster that is to be killed and started again needs them on disk.
     pub ephemeral: bool,
+    /// Listen again where the first start did, so that containers that ran on find the API.
+    pub same_port: bool,
     /// Further flags of `coracle up`.
     pub flags: Vec<String>,
 }
@@ -28,6 +30,8 @@ pub struct Options {
 pub struct Cluster {
     process: Option<Process>,
     options: Options,
+    /// 0: whichever is free.
+    port: u16,
     dir: TempDir,
     // Last: what it holds is killed when it is dropped.
     machine: Machine,
@@ -38,7 +42,7 @@ impl Cluster {
     pub fn start(options: Options) -> Cluster {
         let machine = if options.api_only { Machine::this() } else { Machine::own() };
         let dir = tempfile::Builder::new().prefix("coracle-test-").tempdir().expect("a temporary directory");
-        let mut cluster = Cluster { process: None, options, dir, machine };
+        let mut cluster = Cluster { process: None, options, port: 0, dir, machine };
         cluster.up();
         cluster
     }
@@ -62,7 +66,7 @@ impl Cluster {
         if self.options.api_only {
             command.args(["--pdeathsig", "KILL"]).arg(paths::coracle());
         }
-        command.args(["up", "--port", "0", "--node-name", NODE_NAME]);
+        command.args(["up", "--port", &self.port.to_string(), "--node-name", NODE_NAME]);
         command.arg("--data-dir").arg(self.data_dir()).arg("--kubeconfig").arg(self.kubeconfig());
         let switches = [("--api-only", self.options.api_only), ("--ephemeral", self.options.ephemeral)];
         command.args(switches.iter().filter(|(_, on)| *on).map(|(flag, _)| flag)).args(&self.options.flags);
@@ -78,14 +82,18 @@ impl Cluster {
     fn await_ready(&mut self) {
         let out = self.dir.path().join("out");
         let process = self.process.as_mut().expect("it was just started");
-        eventually("the cluster is ready", || {
+        let said = eventually("the cluster is ready", || {
             let said = std::fs::read_to_string(&out).unwrap_or_default();
             if let Some(status) = process.try_wait() {
                 let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
                 panic!("coracle up ended with {status}: {said}{log}");
             }
-            said.contains("is ready").then_some(()).ok_or(said)
+            if said.contains("is ready") { Ok(said) } else { Err(said) }
         });
+        if self.options.same_port {
+            let port = said.split("https://127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
+            self.port = port.and_then(|text| text.parse().ok()).expect("the first line names the address");
+        }
     }
 
     pub fn machine(&self) -> &Machine {
