@@ -9,7 +9,9 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use coracle_testkit::{Cluster, Options, PATIENCE, clients_dir, is_root, kubectl, stopwatch, workspace};
+use coracle_testkit::{
+    Cluster, Options, PATIENCE, clients_dir, coracle, is_root, kubectl, stopwatch, workspace,
+};
 use serde_json::{Value, json};
 
 const POD: &str = "clients";
@@ -48,6 +50,13 @@ const KUBECTL_PROXY: &str = r#"/client/kubectl proxy >/dev/null & trap "kill $!"
 until curl -sf -o /dev/null http://localhost:8001/version; do sleep 0.1; done
 while read -r _; do curl -sS http://localhost:8001/api/v1/namespaces/default/pods | tr -d '\n'; echo; done"#;
 
+/// The same of this program.
+const CORACLE_KUBECTL: &str =
+    r#"while read -r _; do /client/coracle kubectl get pods -o name 2>&1 | tr '\n' ' '; echo; done"#;
+const CORACLE_PROXY: &str = r#"/client/coracle proxy --port=8002 >/dev/null & trap "kill $!" EXIT
+until curl -sf -o /dev/null http://localhost:8002/version; do sleep 0.1; done
+while read -r _; do curl -sS http://localhost:8002/api/v1/namespaces/default/pods | tr -d '\n'; echo; done"#;
+
 /// Clients that read the token again at least once a minute.
 const LASTING: &[(&str, &str)] = &[
     ("curl", CURL),
@@ -56,6 +65,8 @@ const LASTING: &[(&str, &str)] = &[
     ("kube", KUBE),
     ("kubectl", KUBECTL),
     ("kubectl proxy", KUBECTL_PROXY),
+    ("coracle kubectl", CORACLE_KUBECTL),
+    ("coracle proxy", CORACLE_PROXY),
 ];
 
 /// Clients keep a token for up to a minute, and the kubelet replaces it when a fifth of its life is left: that fifth has
@@ -158,6 +169,7 @@ fn start_pod(cluster: &Cluster) {
         ("javascript", clients_dir().join("js/node_modules"), "/client/node_modules"),
         ("kube", program.parent().expect("it is in a directory").to_owned(), "/client/bin"),
         ("kubectl", kubectl().canonicalize().expect("the link leads to kubectl"), "/client/kubectl"),
+        ("coracle", coracle(), "/client/coracle"),
     ];
     let volumes = mounts.each_ref().map(|(name, path, _)| json!({"name": name, "hostPath": {"path": path}}));
     let mounts =
