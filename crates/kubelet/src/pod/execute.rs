@@ -65,10 +65,7 @@ impl Worker {
                 true
             }
             Step::Kill { id, container, message } => self.kill(pod, observed, &id, &container, message).await,
-            Step::BackOff { container, role, until } => {
-                self.back_off(pod, &container, role, until);
-                false
-            }
+            Step::BackOff { container, role, until } => self.back_off(pod, &container, role, until),
             Step::KillPod => self.kill_pod(pod, observed).await,
             Step::Forget { id } => {
                 self.done("remove container", self.shared.runtime.remove_container(&id).await);
@@ -303,9 +300,10 @@ impl Worker {
         Waiting { reason: reason.to_owned(), message, until }
     }
 
-    fn back_off(&mut self, pod: &Pod, container: &str, role: Role, until: Timestamp) {
+    /// Returns whether that is news.
+    fn back_off(&mut self, pod: &Pod, container: &str, role: Role, until: Timestamp) -> bool {
         if self.waiting.get(container).is_some_and(|waiting| waiting.until.is_some_and(|it| it >= until)) {
-            return;
+            return false;
         }
         let delay = go_seconds(self.backoffs.get(container).map(super::Backoff::delay).unwrap_or_default());
         let full = spec::full_name(pod);
@@ -314,6 +312,7 @@ impl Worker {
         let message = format!("back-off {delay} restarting failed container={container} pod={full}");
         let waiting = Waiting { reason: "CrashLoopBackOff".to_owned(), message, until: Some(until) };
         self.waiting.insert(container.to_owned(), waiting);
+        true
     }
 
     async fn kill(&mut self, pod: &Pod, observed: &Observed, id: &str, name: &str, message: String) -> bool {
