@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::super::Backoff;
-use super::super::observed::Probed;
+use super::super::observed::{Probed, Waiting};
 use super::*;
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -190,6 +190,16 @@ fn crashes_back_off() {
         expect![[r#"
         BackOff { container: "c", role: Main, until: 1970-01-01T00:00:13Z }
         wake at 13
+    "#]],
+    );
+    // One that could not be started shows why for a moment.
+    let waiting = Waiting { reason: "RunContainerError".into(), message: String::new(), until: Some(at(12)) };
+    crashing.waiting.insert("c".into(), waiting);
+    check(
+        one("Always"),
+        &crashing,
+        expect![[r#"
+        wake at 12
     "#]],
     );
 }
