@@ -57,6 +57,12 @@ impl Cluster {
 
     /// Start the program on this cluster's data and wait until it says that it is ready.
     pub fn up(&mut self) {
+        self.begin();
+        self.await_ready();
+    }
+
+    /// Start the program, and leave it to it how far it gets.
+    pub fn begin(&mut self) {
         assert!(self.process.is_none(), "the cluster runs already");
         let mut command = self.machine.command(if self.options.api_only {
             PathBuf::from("setpriv")
@@ -76,7 +82,6 @@ impl Cluster {
         command.stdout(log("out").expect("the directory can be written"));
         command.stderr(log("log").expect("the directory can be written"));
         self.process = Some(self.machine.spawn(command));
-        self.await_ready();
     }
 
     fn await_ready(&mut self) {
@@ -167,6 +172,11 @@ impl Cluster {
         let mut process = self.process.take().expect("the cluster runs");
         process.signal(Signal::SIGKILL);
         process.wait();
+    }
+
+    /// SIGTERM alone, without waiting for what comes of it.
+    pub fn ask_to_stop(&self) {
+        self.process.as_ref().expect("the cluster runs").signal(Signal::SIGTERM);
     }
 
     /// SIGTERM, and the exit status within [`PATIENCE`].

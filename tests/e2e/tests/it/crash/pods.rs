@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::{ROUNDS, moment};
 
 const BEFORE_KILL: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(700));
+/// A start takes some 0.2 s in a debug build, and a stop as long as the counter's shell lets it wait.
+const WHILE_STARTING: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(500));
+const WHILE_STOPPING: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(2500));
 /// Every so many rounds, a Pod is being made when the kill comes.
 const ANOTHER_EVERY: u32 = 3;
 /// How long such a Pod runs.
@@ -193,6 +196,39 @@ fn containers_run_on_through_kills() {
     let left = cluster.kubectl(&["wait", "--for=delete", "pod", "-l", "run", "--timeout=60s"]);
     assert!(left.success(), "{left:#?}");
     assert_eq!(identity(&cluster, "counter"), before);
+    cluster.stop().expect("a clean end");
+    assert_eq!(Snapshot::of(cluster.machine(), &mark), clean);
+}
+
+/// A kill that comes so early or so late that a start or a stop is half done.
+#[test]
+fn kills_while_starting_and_stopping_leave_nothing_broken() {
+    if !is_root("kills_while_starting_and_stopping_leave_nothing_broken") {
+        return;
+    }
+    let mut cluster = persistent_node();
+    let mark = mark(&cluster);
+    cluster.stop().expect("a clean end");
+    let clean = Snapshot::of(cluster.machine(), &mark);
+    cluster.up();
+    cluster.apply(COUNTER);
+    cluster.await_ready_pod("counter");
+    let before = identity(&cluster, "counter");
+    cluster.kill();
+    for round in 1..=ROUNDS / 2 {
+        cluster.begin();
+        std::thread::sleep(moment(round, WHILE_STARTING.0, WHILE_STARTING.1));
+        cluster.kill();
+    }
+    cluster.up();
+    check_around(&cluster, &before);
+    for round in 1..=ROUNDS / 4 {
+        cluster.ask_to_stop();
+        std::thread::sleep(moment(round, WHILE_STOPPING.0, WHILE_STOPPING.1));
+        cluster.kill();
+        cluster.up();
+        ask_from_inside(&cluster);
+    }
     cluster.stop().expect("a clean end");
     assert_eq!(Snapshot::of(cluster.machine(), &mark), clean);
 }
