@@ -5,4 +5,5 @@ mod cleanup;
 mod clients;
 mod contract;
 mod crash;
+mod images;
 mod sidecar;
