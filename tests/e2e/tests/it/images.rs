@@ -93,7 +93,15 @@ fn a_protected_registry_needs_a_pull_secret() {
     cluster.kubectl(&["create", "secret", "docker-registry", "account", &server, &user, &password]).ok();
     cluster.kubectl(&["create", "serviceaccount", "puller"]).ok();
     let secrets = "imagePullSecrets: [{name: account}]";
-    cluster.kubectl(&["patch", "serviceaccount", "puller", "-p", &format!("{{{secrets}}}")]).ok();
+    cluster
+        .kubectl(&[
+            "patch",
+            "serviceaccount",
+            "puller",
+            "-p",
+            r#"{"imagePullSecrets": [{"name": "account"}]}"#,
+        ])
+        .ok();
     cluster.apply(&pod("by-pod", &image, secrets));
     cluster.apply(&pod("by-account", &format!("{address}/web@{digest}"), "serviceAccountName: puller"));
     cluster.apply(&pod("missing", &format!("{address}/web:v2"), secrets));
@@ -128,7 +136,7 @@ const TROUBLED: [(&str, &str, &str); 8] = [
     ("never", "{image: 'absent:1', imagePullPolicy: Never}", "ErrImageNeverPull"),
     (
         "key",
-        "{image: coracle.local/host, env: [{name: A, valueFrom: {configMapKeyRef: {name: kube-root-ca.crt, key: no}}}]}",
+        "{image: coracle.local/host, env: [{name: A, valueFrom: {configMapKeyRef: {name: kube-root-ca.crt, key: absent}}}]}",
         "CreateContainerConfigError",
     ),
     ("command", "{image: coracle.local/host, command: [no-such]}", "CrashLoopBackOff"),
@@ -159,7 +167,7 @@ fn a_pod_in_trouble_says_which() {
     for line in [
         "couldn't parse image name \"UPPER\": invalid reference format: repository name (library/UPPER) must be lowercase",
         "Container image \"absent:1\" is not present with pull policy of Never",
-        "Error: couldn't find key no in ConfigMap default/kube-root-ca.crt",
+        "Error: couldn't find key absent in ConfigMap default/kube-root-ca.crt",
         "exec: \"no-such\": executable file not found in $PATH",
         "Back-off restarting failed container main in pod crash_default",
     ] {
