@@ -10,10 +10,11 @@ mod report;
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use coracle_clock::Clock;
 use nix::unistd::Uid;
+use tokio::signal::unix::{SignalKind, signal};
 
 use cluster::{Cluster, Kind};
 use report::{Report, Unit};
@@ -53,10 +54,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     crate::install_crypto();
     let mut report = Report::new(args.json);
     let bench = Bench { clock: Clock::system(), runs: args.runs };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     // A dropped future drops its cluster, which stops it.
     tokio::select! {
         done = bench.measure(&args, &mut report) => done?,
-        stopped = tokio::signal::ctrl_c() => return stopped.context("cannot listen for Ctrl-C"),
+        _ = terminate.recv() => bail!("stopped by a signal"),
+        _ = interrupt.recv() => bail!("stopped by a signal"),
     }
     report.finish();
     Ok(())
