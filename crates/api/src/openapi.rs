@@ -3,9 +3,12 @@
 //! Everything is made from the catalog and the schemas; prose comes from whoever has some ([`Prose`]).
 
 mod definitions;
+mod gnostic;
 mod operations;
 mod parameters;
 mod paths;
+
+pub use self::gnostic::{MEDIA_TYPE as PROTOBUF, OLD_MEDIA_TYPE as OLD_PROTOBUF, encode as to_protobuf};
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

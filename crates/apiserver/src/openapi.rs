@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use coracle_api::openapi::{Brief, OpenApi};
+use coracle_api::openapi::{self, Brief, OpenApi};
 use coracle_api::{Status, codec};
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
@@ -16,21 +16,28 @@ use crate::paths::VERSION;
 use crate::respond::{self, Answer};
 use crate::server::Core;
 
+/// Under which the v2 document is kept as protobuf; no path has a space.
+const V2_PROTOBUF: &str = "v2 protobuf";
+
 /// The documents that have been made, by path below `/openapi/`.
 #[derive(Debug, Default)]
 pub(crate) struct Documents(Mutex<HashMap<String, Arc<Document>>>);
 
 #[derive(Debug)]
 struct Document {
-    json: Bytes,
+    bytes: Bytes,
+    media_type: &'static str,
     tag: HeaderValue,
 }
 
 pub(crate) async fn answer(core: &Arc<Core>, request: &Parts, rest: &[&str]) -> Result<Answer, Status> {
-    let path = rest.join("/");
+    let mut path = rest.join("/");
+    if path == "v2" && wants_protobuf(request) {
+        path = V2_PROTOBUF.to_owned();
+    }
     let Some(document) = document(core, path).await? else { return Ok(respond::page_not_found()) };
     let known = request.headers.get(IF_NONE_MATCH).is_some_and(|tag| *tag == document.tag);
-    let mut answer = respond::whole(200, "application/json", Body::Whole(document.json.clone()));
+    let mut answer = respond::whole(200, document.media_type, Body::Whole(document.bytes.clone()));
     if known {
         *answer.body_mut() = Body::empty();
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
@@ -45,6 +52,14 @@ pub(crate) async fn answer(core: &Arc<Core>, request: &Parts, rest: &[&str]) -> 
     };
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     Ok(answer)
+}
+
+/// kubectl asks for nothing else; who names JSON, too, gets that.
+fn wants_protobuf(request: &Parts) -> bool {
+    let accepted = request.headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let mut media =
+        accepted.flat_map(|v| v.split(',')).map(|m| m.split(';').next().unwrap_or_default().trim());
+    media.next().is_some_and(|first| [openapi::PROTOBUF, openapi::OLD_PROTOBUF].contains(&first))
 }
 
 async fn document(core: &Arc<Core>, path: String) -> Result<Option<Arc<Document>>, Status> {
@@ -64,19 +79,23 @@ fn write(core: &Core, path: &str) -> Option<Document> {
     let documents =
         OpenApi { catalog: &catalog, schemas: &core.schemas, prose: &Brief::new(), version: VERSION };
     let value = match path.split_once('/') {
-        None if path == "v2" => documents.swagger(),
+        None if path == "v2" || path == V2_PROTOBUF => documents.swagger(),
         None if path == "v3" => documents.index(),
         Some(("v3", rest)) => documents.document(rest)?,
         _ => return None,
     };
-    let json: Bytes = codec::encode::compact(&value).into();
-    let digest: String = Sha256::digest(&json).iter().map(|b| format!("{b:02X}")).collect();
+    let (bytes, media_type): (Bytes, _) = if path == V2_PROTOBUF {
+        (openapi::to_protobuf(&value).into(), openapi::PROTOBUF)
+    } else {
+        (codec::encode::compact(&value).into(), "application/json")
+    };
+    let digest: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
     let tag = HeaderValue::from_str(&format!("\"{digest}\"")).ok()?;
-    let document = Document { json, tag };
+    let document = Document { bytes, media_type, tag };
     let mut all = core.documents.0.lock().unwrap_or_else(PoisonError::into_inner);
     all.insert(
         path.to_owned(),
-        Arc::new(Document { json: document.json.clone(), tag: document.tag.clone() }),
+        Arc::new(Document { bytes: document.bytes.clone(), media_type, tag: document.tag.clone() }),
     );
     Some(document)
 }

@@ -4,7 +4,7 @@
 //! is not their message's (times, quantities, ports that may be names, embedded structs) are converted on the way.
 
 mod read;
-mod wire;
+pub(crate) mod wire;
 mod write;
 
 use serde_json::{Map, Value};

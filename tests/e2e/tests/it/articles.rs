@@ -348,3 +348,18 @@ fn kubectl_proxy_on_the_host() {
     let _ = proxy.wait();
     assert_eq!(answer.json()["kind"], "APIVersions");
 }
+
+/// What the v3 documents do not help kubectl with, it looks up in the v2 document, as protobuf.
+#[test]
+fn lists_and_reviews_pass_kubectls_validation() {
+    let cluster = Cluster::api_only();
+    let list = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"one"}}]}"#;
+    assert_eq!(cluster.apply(list), "configmap/one created\n");
+    let review = r#"{"apiVersion":"authorization.k8s.io/v1","kind":"SelfSubjectAccessReview","spec":{"resourceAttributes":{"verb":"get","resource":"pods"}}}"#;
+    let answer = cluster.kubectl_input(&["create", "-o", "json"], review).json();
+    assert_eq!(answer["status"]["allowed"], true);
+    // It is read, not only received: a field that no schema has is named.
+    let wrong = review.replace("\"spec\"", "\"sepc\"");
+    let refused = cluster.kubectl_input(&["create"], &wrong);
+    assert!(refused.stderr.contains("unknown field \"sepc\""), "{refused:?}");
+}

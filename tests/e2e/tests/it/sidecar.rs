@@ -97,7 +97,7 @@ fn refusals(cluster: &Cluster) {
         (post, "/api/v1/namespaces/default/serviceaccounts/default/token".to_owned()),
         (post, format!("/{pod}/exec?command=id")),
         (post, format!("/.{pod}/exec?command=id")),
-        (post, format!("/api/v1/../v1/namespaces/default/pods/pair/exec?command=id")),
+        (post, "/api/v1/../v1/namespaces/default/pods/pair/exec?command=id".to_owned()),
         (post, "/api//v1/namespaces/default/pods/pair//exec?command=id".to_owned()),
         (post, "/api/v1/namespaces/default/pods/pair/./exec?command=id".to_owned()),
         (post, "/api/v1/namespaces/default/pods/pair/%65xec?command=id".to_owned()),

@@ -90,17 +90,17 @@ fn put_raw_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, number: u32, value: u64) {
     put_raw_varint(out, u64::from(number) << 3 | u64::from(VARINT));
     put_raw_varint(out, value);
 }
 
-pub(super) fn put_fixed64(out: &mut Vec<u8>, number: u32, value: [u8; 8]) {
+pub(crate) fn put_fixed64(out: &mut Vec<u8>, number: u32, value: [u8; 8]) {
     put_raw_varint(out, u64::from(number) << 3 | u64::from(FIXED64));
     out.extend_from_slice(&value);
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
     put_raw_varint(out, u64::from(number) << 3 | u64::from(BYTES));
     put_raw_varint(out, value.len() as u64);
     out.extend_from_slice(value);
