@@ -153,8 +153,8 @@ impl Scheduler {
             },
             Outcome::Nowhere(why) => {
                 let first = self.queue.park_because(key, &why);
-                if first {
-                    self.refuse(&pod, &why).await;
+                if first && !self.refuse(&pod, &why).await {
+                    self.queue.forget_why(key);
                 }
             }
         }
@@ -180,8 +180,9 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Say on the Pod, and in an event, why it stays pending.
-    async fn refuse(&self, pod: &Pod, why: &str) {
+    /// Say on the Pod, and in an event, why it stays pending. False where the Pod has changed meanwhile: somebody else
+    /// may have bound it, and what was true of the Pod that was looked at need not be true of the Pod that is there now.
+    async fn refuse(&self, pod: &Pod, why: &str) -> bool {
         let condition = PodCondition {
             type_: "PodScheduled".into(),
             observed_generation: pod.metadata.generation,
@@ -192,13 +193,16 @@ impl Scheduler {
             ..PodCondition::default()
         };
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-        let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
+        let seen = json!({"uid": pod.uid(), "resourceVersion": pod.resource_version()});
+        let patch = json!({"metadata": seen, "status": {"conditions": [condition]}});
         let patched =
             pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Strategic(&patch)).await;
         if let Err(error) = patched {
             tracing::debug!(pod = pod.name_any(), %error, "cannot say that the pod is unschedulable");
+            return false;
         }
         self.event(pod, "Warning", "FailedScheduling", why, "Scheduling").await;
+        true
     }
 
     async fn event(&self, pod: &Pod, kind: &str, reason: &str, message: &str, action: &str) {

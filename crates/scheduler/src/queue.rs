@@ -74,6 +74,13 @@ impl Queue {
         new
     }
 
+    /// Nothing could be said after all: the Pod's next change is a reason to try again.
+    pub(crate) fn forget_why(&mut self, key: &str) {
+        if let Some(waiting) = self.pods.get_mut(key) {
+            waiting.why = None;
+        }
+    }
+
     /// The cluster changed: everybody may try again.
     pub(crate) fn wake_all(&mut self) {
         let mut keys: Vec<String> = self.pods.keys().cloned().collect();
@@ -111,5 +118,8 @@ mod tests {
         assert_eq!(queue.pop(), None);
         queue.wake_all();
         assert_eq!(queue.pop().as_deref(), Some("ns/high"));
+        queue.forget_why("ns/high");
+        queue.push("ns/high".into(), pod(10));
+        assert_eq!(queue.pop().as_deref(), Some("ns/high"), "its change is a reason to try again");
     }
 }
