@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use coracle_api::path::RequestInfo;
 use coracle_api::{Status, Subresource, User};
 use coracle_auth::impersonate::impersonate;
-use coracle_auth::{Attributes, Permit, ResourceTarget};
+use coracle_auth::{Attributes, Permit};
 use futures::FutureExt;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
@@ -62,7 +62,7 @@ async fn filter(core: Arc<Core>, request: Request<Incoming>, caller: Arc<Caller>
         Ok(user) => user,
         Err(status) => return refuse(status),
     };
-    let wish = attributes(&user, &info);
+    let wish = Attributes::of_request(user.clone(), &info);
     // In whose name: decided before authorisation, so that only the impersonated user's permissions count from here.
     let wish = match impersonate(&mut parts.headers, &wish, &core.authorizer) {
         Ok(Some(other)) => Attributes { user: other.user, ..wish },
@@ -92,21 +92,6 @@ fn authenticate(core: &Core, headers: &mut HeaderMap, caller: &Caller) -> Result
             core.authenticator.authenticate(headers, certificates).map(|a| a.user)
         }
     }
-}
-
-fn attributes(user: &Arc<User>, info: &RequestInfo) -> Attributes {
-    if !info.is_resource {
-        return Attributes::path(user.clone(), &info.verb, &info.path);
-    }
-    let mut target = ResourceTarget::new(&info.group, &info.resource)
-        .subresource(&info.subresource)
-        .within(&info.namespace)
-        .named(&info.name);
-    target.version = info.version.clone();
-    target.fields = coracle_api::selector::FieldSelector::parse(&info.field_selector)
-        .map(|s| s.terms.into_iter().filter(|t| t.equal).map(|t| (t.path, t.value)).collect())
-        .unwrap_or_default();
-    Attributes::resource(user.clone(), &info.verb, target)
 }
 
 /// A stream into a container that is opened by GET (WebSocket) needs `create` too: reading is not enough to run things.

@@ -109,8 +109,7 @@ impl Discovery {
 
 fn read_group(group: &Value, resources: &mut Vec<Resource>) {
     let name = group["metadata"]["name"].as_str().unwrap_or("");
-    let known: Vec<String> = Vec::new();
-    let mut seen = known;
+    let mut seen: Vec<String> = Vec::new();
     for version in group["versions"].as_array().into_iter().flatten() {
         for resource in version["resources"].as_array().into_iter().flatten() {
             let plural = resource["resource"].as_str().unwrap_or("").to_owned();

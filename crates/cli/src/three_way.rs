@@ -9,8 +9,7 @@ pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-config
 
 /// The merge patch, or `None` where the live object already is as wanted.
 pub(crate) fn patch(last: Option<&Value>, wanted: &Value, live: &Value) -> Option<Value> {
-    let patch = diff(last.unwrap_or(&Value::Null), wanted, live)?;
-    Some(patch)
+    diff(last.unwrap_or(&Value::Null), wanted, live)
 }
 
 fn diff(last: &Value, wanted: &Value, live: &Value) -> Option<Value> {

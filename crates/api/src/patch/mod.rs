@@ -15,6 +15,8 @@ mod typed;
 
 pub use facts::{Facts, ListType};
 
+use serde_json::{Map, Value};
+
 use crate::Status;
 use crate::status::Details;
 
@@ -60,6 +62,20 @@ pub struct Decoded<T> {
     pub patch: T,
     /// `duplicate field "data.a"`, `json patch unknown field "[0].frob"`.
     pub strict_errors: Vec<String>,
+}
+
+/// Reads a patch that must be an object: a merge patch, strategic or not. `null` changes nothing.
+fn decode_object(bytes: &[u8]) -> Result<Decoded<Map<String, Value>>, String> {
+    let parsed = crate::codec::json::parse(bytes).map_err(|e| e.to_string())?;
+    let strict_errors = parsed.strict_errors().collect();
+    match parsed.value {
+        Value::Object(patch) => Ok(Decoded { patch, strict_errors }),
+        Value::Null => Ok(Decoded { patch: Map::new(), strict_errors }),
+        other => {
+            let found = go_type(&other);
+            Err(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
+        }
+    }
 }
 
 /// What Go calls the type of a JSON value in an unmarshal error.

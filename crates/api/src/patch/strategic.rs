@@ -5,8 +5,7 @@ use serde_json::{Map, Value};
 
 use super::facts::Facts;
 use super::order::{self, arrange};
-use super::{Decoded, PatchError, go_type};
-use crate::codec;
+use super::{Decoded, PatchError};
 use crate::field::go_quote;
 
 const DIRECTIVE: &str = "$patch";
@@ -16,18 +15,7 @@ const SET_ORDER: &str = "$setElementOrder/";
 
 /// Reads a strategic merge patch, which must be an object.
 pub fn decode(bytes: &[u8]) -> Result<Decoded<Map<String, Value>>, PatchError> {
-    let parsed = codec::json::parse(bytes).map_err(|e| PatchError::Malformed(e.to_string()))?;
-    let strict_errors = parsed.strict_errors().collect();
-    match parsed.value {
-        Value::Object(patch) => Ok(Decoded { patch, strict_errors }),
-        Value::Null => Ok(Decoded { patch: Map::new(), strict_errors }),
-        other => {
-            let found = go_type(&other);
-            let why =
-                format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
-            Err(PatchError::Malformed(why))
-        }
-    }
+    super::decode_object(bytes).map_err(PatchError::Malformed)
 }
 
 /// Applies a strategic merge patch to an object.
