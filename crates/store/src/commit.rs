@@ -34,6 +34,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn new(revision: u64, root: Root, clock: Clock) -> Shared {
+        Shared {
+            index: RwLock::new(Index::new(revision, root)),
+            topics: Mutex::new(Topics::new(revision)),
+            observers: Mutex::default(),
+            revisions: watch::Sender::new(revision),
+            halted: Mutex::default(),
+            clock,
+        }
+    }
+
     pub(crate) fn topics(&self) -> MutexGuard<'_, Topics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,11 +57,30 @@ impl Shared {
         self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone().map(Error::Halted)
     }
 
-    fn halt(&self, reason: String) -> Error {
+    pub(crate) fn halt(&self, reason: String) -> Error {
         tracing::error!(reason, "the store stops taking writes");
         let reason: Arc<str> = reason.into();
         *self.halted.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
         Error::Halted(reason)
+    }
+
+    /// Make durable events visible: to readers, then to observers, then to watchers. Who learns of a change from a
+    /// watch or an answer finds the observers (say, the RBAC policy) already following it. One caller at a time.
+    pub(crate) fn publish(&self, revision: u64, root: &Root, events: &[Arc<Event>]) {
+        let observers = self.observers();
+        let compacted = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.publish(revision, root.clone(), events, self.clock.elapsed());
+            index.compacted
+        };
+        for event in events {
+            for (_, observe) in observers.iter().filter(|(prefix, _)| covers(prefix, &event.key)) {
+                observe(event);
+            }
+        }
+        drop(observers);
+        self.topics().tell(revision, events, compacted);
+        self.revisions.send_replace(revision);
     }
 }
 
@@ -110,7 +140,7 @@ impl Writer {
         let group = Group { revision: self.revision, changes: &pending.changes };
         match self.log.append(&group) {
             Ok(()) => {
-                self.publish(&pending.events);
+                self.shared.publish(self.revision, &self.root, &pending.events);
                 Ok(())
             }
             // Even a refusal is not passed on: it may rest on a version that is not durable.
@@ -167,24 +197,5 @@ impl Writer {
         };
         pending.changes.push((event.key.clone(), event.now.clone()));
         pending.events.push(Arc::new(event));
-    }
-
-    /// Make durable events visible: to readers, then to observers, then to watchers. Who learns of a change from a
-    /// watch or an answer finds the observers (say, the RBAC policy) already following it.
-    fn publish(&self, events: &[Arc<Event>]) {
-        let observers = self.shared.observers();
-        let compacted = {
-            let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
-            index.publish(self.revision, self.root.clone(), events, self.shared.clock.elapsed());
-            index.compacted
-        };
-        for event in events {
-            for (_, observe) in observers.iter().filter(|(prefix, _)| covers(prefix, &event.key)) {
-                observe(event);
-            }
-        }
-        drop(observers);
-        self.shared.topics().tell(self.revision, events, compacted);
-        self.shared.revisions.send_replace(self.revision);
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod commit;
+mod engine;
 mod event;
 mod index;
 mod log;

@@ -1,19 +1,17 @@
 //! The store as its users hold it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use coracle_clock::Clock;
-use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::commit::{QUEUE, Request, Shared, Writer};
-use crate::index::{FIRST_REVISION, Index, Root};
+use crate::commit::Shared;
+use crate::engine::{Engine, Local};
+use crate::index::{FIRST_REVISION, Root};
 use crate::log::embedded::Embedded;
 use crate::log::memory::Memory;
 use crate::log::{Log, OpenError};
-use crate::watch::Topics;
 use crate::{Committed, Error, Event, Meta, Snapshot, Txn, Watch};
 
 /// Reads the facts the store keeps from a key and the JSON stored under it.
@@ -27,8 +25,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    requests: Mutex<Option<mpsc::Sender<Request>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    engine: Engine,
 }
 
 impl Store {
@@ -61,34 +58,15 @@ impl Store {
     }
 
     pub(crate) fn start(log: Box<dyn Log>, revision: u64, root: Root, clock: Clock) -> Store {
-        let shared = Arc::new(Shared {
-            index: RwLock::new(Index::new(revision, root.clone())),
-            topics: Mutex::new(Topics::new(revision)),
-            observers: Mutex::default(),
-            revisions: watch::Sender::new(revision),
-            halted: Mutex::default(),
-            clock,
-        });
-        let (requests, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { shared: shared.clone(), log, root, revision };
-        let thread = std::thread::Builder::new().name("store".into());
-        let writer = thread.spawn(move || writer.run(queue)).expect("a thread can be started");
-        Store(Arc::new(Inner {
-            shared,
-            requests: Mutex::new(Some(requests)),
-            writer: Mutex::new(Some(writer)),
-        }))
+        let shared = Arc::new(Shared::new(revision, root.clone(), clock));
+        let engine = Engine::Local(Local::start(log, revision, root, shared.clone()));
+        Store(Arc::new(Inner { shared, engine }))
     }
 
     /// Do all of `txn` or none of it. On success it is durable, every later read sees it, and the observers have.
     /// Dropping the future does not undo a transaction.
     pub async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
-        let requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let requests = requests.ok_or(Error::Closed)?;
-        let (reply, answer) = oneshot::channel();
-        requests.send(Request { txn, reply }).await.map_err(|_| Error::Closed)?;
-        drop(requests);
-        answer.await.map_err(|_| Error::Closed)?
+        self.0.engine.commit(txn).await
     }
 
     /// The present.
@@ -150,24 +128,13 @@ impl Store {
     pub async fn close(&self) {
         let inner = self.0.clone();
         // It only panics if the writer did, and then there is nothing left to close.
-        let _ = tokio::task::spawn_blocking(move || inner.stop()).await;
-    }
-}
-
-impl Inner {
-    fn stop(&self) {
-        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer.filter(|w| w.thread().id() != std::thread::current().id()) {
-            // A writer that panicked has closed its end; its callers got `Error::Closed`.
-            let _ = writer.join();
-        }
+        let _ = tokio::task::spawn_blocking(move || inner.engine.stop()).await;
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.stop();
+        self.engine.stop();
     }
 }
 

@@ -1,0 +1,64 @@
+//! What orders transactions and keeps them. However it does, what it commits becomes visible by `Shared::publish`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::commit::{QUEUE, Request, Shared, Writer};
+use crate::index::Root;
+use crate::log::Log;
+use crate::{Committed, Error, Txn};
+
+pub(crate) enum Engine {
+    Local(Local),
+}
+
+impl Engine {
+    pub(crate) async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
+        match self {
+            Engine::Local(local) => local.commit(txn).await,
+        }
+    }
+
+    /// Finish what was asked for and end the watches. May block.
+    pub(crate) fn stop(&self) {
+        match self {
+            Engine::Local(local) => local.stop(),
+        }
+    }
+}
+
+/// One writer thread and a log: the only process that writes.
+pub(crate) struct Local {
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Local {
+    pub(crate) fn start(log: Box<dyn Log>, revision: u64, root: Root, shared: Arc<Shared>) -> Local {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let writer = Writer { shared, log, root, revision };
+        let thread = std::thread::Builder::new().name("store".into());
+        let writer = thread.spawn(move || writer.run(queue)).expect("a thread can be started");
+        Local { requests: Mutex::new(Some(requests)), writer: Mutex::new(Some(writer)) }
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let requests = requests.ok_or(Error::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        requests.send(Request { txn, reply }).await.map_err(|_| Error::Closed)?;
+        drop(requests);
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    fn stop(&self) {
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer.filter(|w| w.thread().id() != std::thread::current().id()) {
+            // A writer that panicked has closed its end; its callers got `Error::Closed`.
+            let _ = writer.join();
+        }
+    }
+}
