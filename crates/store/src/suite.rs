@@ -1,8 +1,10 @@
 //! The acceptance tests every log must pass: what kube-apiserver expects of its storage, and etcd's watch guarantees.
 
 mod disk;
+mod drive;
 mod lists;
 mod model;
+mod power;
 mod transactions;
 mod watches;
 
@@ -58,6 +60,11 @@ impl Sut {
         self.clock.advance(crate::HISTORY_AGE + Duration::from_secs(1));
         self.put("/registry/clock/tick", &format!("{:?}", self.clock.elapsed())).await;
     }
+}
+
+/// How much of a long test is done: the first number, or the second where `CORACLE_FULL` asks for the whole.
+fn counted((short, full): (usize, usize)) -> usize {
+    if std::env::var_os("CORACLE_FULL").is_some() { full } else { short }
 }
 
 /// The label is the value, so that tests see whether meta follows.

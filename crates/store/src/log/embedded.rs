@@ -1,16 +1,16 @@
 //! The log on disk: one redb file, one fsync a group of transactions.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::file::{Backing, HEADER};
+use super::file::{Backing, Disk, HEADER};
 use super::{AppendError, Group, Log, OpenError};
 use crate::index::{FIRST_REVISION, Root};
 use crate::store::MetaOf;
@@ -34,7 +34,7 @@ const CACHE_BYTES: usize = 8 << 20;
 pub(crate) struct Embedded {
     db: Database,
     /// Locked as long as the store is open.
-    _dir: File,
+    _dir: Option<File>,
 }
 
 impl Embedded {
@@ -44,19 +44,30 @@ impl Embedded {
         let at = |source| OpenError::Io { path: path.clone(), source };
         if !path.try_exists().map_err(at)? {
             let db = create(dir, &locked)?;
-            return Ok((Embedded { db, _dir: locked }, FIRST_REVISION, Root::new()));
+            return Ok((Embedded { db, _dir: Some(locked) }, FIRST_REVISION, Root::new()));
         }
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(at)?;
-        check_header(&mut file, &path)?;
-        let backing = Backing::new(file).map_err(at)?;
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(at)?;
+        let (log, revision, root) = Embedded::load(Arc::new(file), &path, meta)?;
+        Ok((Embedded { _dir: Some(locked), ..log }, revision, root))
+    }
+
+    /// The store that `disk` holds; `path` is what to call it.
+    pub(crate) fn load(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        meta: &MetaOf,
+    ) -> Result<(Embedded, u64, Root), OpenError> {
+        let at = |source| OpenError::Io { path: path.to_owned(), source };
+        check_header(&*disk, path)?;
+        let backing = Backing::new(disk).map_err(at)?;
         // redb promises no panic on damage when it checks integrity, but a panic here must not take the program along.
         let loaded = catch_unwind(AssertUnwindSafe(|| load(backing.clone(), meta)));
-        let damaged = |reason| OpenError::Damaged { file: path.clone(), reason };
+        let damaged = |reason| OpenError::Damaged { file: path.to_owned(), reason };
         let (db, revision, root) = loaded
             .map_err(|_| damaged("its pages make no sense".to_owned()))?
             .map_err(|error| damaged(error.to_string()))?;
         backing.release().map_err(at)?;
-        Ok((Embedded { db, _dir: locked }, revision, root))
+        Ok((Embedded { db, _dir: None }, revision, root))
     }
 }
 
@@ -87,14 +98,18 @@ fn create(dir: &Path, locked: &File) -> Result<Database, OpenError> {
     Ok(db)
 }
 
-fn write_new(path: &PathBuf) -> io::Result<Database> {
-    use std::os::unix::fs::FileExt;
+fn write_new(path: &Path) -> io::Result<Database> {
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    format(Arc::new(file))
+}
+
+/// Make an empty store of an empty disk.
+pub(crate) fn format(disk: Arc<dyn Disk>) -> io::Result<Database> {
     let mut header = format!("{MAGIC}{FORMAT}\n").into_bytes();
     header.resize(HEADER as usize, 0);
-    file.write_all_at(&header, 0)?;
-    let backing = Backing::new(file)?;
+    disk.write(0, &header)?;
+    let backing = Backing::new(disk)?;
     let initialize = || -> Result<Database, redb::Error> {
         let db = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backing.clone())?;
         let txn = db.begin_write()?;
@@ -109,10 +124,10 @@ fn write_new(path: &PathBuf) -> io::Result<Database> {
 }
 
 /// Refuse what is not ours or newer than us before redb sees it.
-fn check_header(file: &mut File, path: &Path) -> Result<(), OpenError> {
+fn check_header(disk: &dyn Disk, path: &Path) -> Result<(), OpenError> {
     let foreign = || OpenError::Foreign { file: path.to_owned() };
     let mut header = vec![0; HEADER as usize];
-    file.read_exact(&mut header).map_err(|_| foreign())?;
+    disk.read(0, &mut header).map_err(|_| foreign())?;
     let rest = header.strip_prefix(MAGIC.as_bytes()).ok_or_else(foreign)?;
     let format = rest.split(|b| *b == b'\n').next().unwrap_or_default();
     let found = String::from_utf8_lossy(format).into_owned();

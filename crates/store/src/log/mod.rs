@@ -1,7 +1,7 @@
 //! Where transactions are made durable.
 
 pub(crate) mod embedded;
-mod file;
+pub(crate) mod file;
 pub(crate) mod memory;
 
 use std::path::PathBuf;
