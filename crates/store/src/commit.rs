@@ -9,7 +9,7 @@ use crate::index::{Index, Root};
 use crate::log::{Group, Log};
 use crate::store::Observer;
 use crate::watch::Topics;
-use crate::{Committed, Error, Event, Expect, Op, Txn, Version, covers};
+use crate::{Committed, Error, Event, Expect, Op, Snapshot, Txn, Version, covers};
 
 /// How many transactions share one fsync at most: a bound on how long the first of them waits, some 20 ms.
 const GROUP: usize = 512;
@@ -19,8 +19,14 @@ pub(crate) const QUEUE: usize = 2 * GROUP;
 type Answer = Result<Committed, Error>;
 
 pub(crate) struct Request {
-    pub(crate) txn: Txn,
+    pub(crate) work: Work,
     pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+pub(crate) enum Work {
+    Txn(Txn),
+    /// Make this the present: see [`crate::Store::restore`].
+    Restore(Snapshot),
 }
 
 /// What the writer publishes and everyone else reads.
@@ -66,11 +72,14 @@ impl Shared {
 
     /// Make durable events visible: to readers, then to observers, then to watchers. Who learns of a change from a
     /// watch or an answer finds the observers (say, the RBAC policy) already following it. One caller at a time.
-    pub(crate) fn publish(&self, revision: u64, root: &Root, events: &[Arc<Event>]) {
+    pub(crate) fn publish(&self, revision: u64, root: &Root, events: &[Arc<Event>], past: Past) {
         let observers = self.observers();
         let compacted = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             index.publish(revision, root.clone(), events, self.clock.elapsed());
+            if past == Past::Unknown {
+                index.forget();
+            }
             index.compacted
         };
         for event in events {
@@ -91,12 +100,23 @@ pub(crate) struct Writer {
     pub(crate) revision: u64,
 }
 
+/// What somebody may rely on who resumes from before some events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// What the history tells.
+    #[default]
+    Known,
+    /// Nothing: revisions that were given out elsewhere lie there.
+    Unknown,
+}
+
 /// What a group of transactions adds up to before it is durable.
 #[derive(Default)]
-struct Pending {
-    events: Vec<Arc<Event>>,
+pub(crate) struct Pending {
+    pub(crate) events: Vec<Arc<Event>>,
     changes: Vec<(Arc<str>, Option<Arc<Version>>)>,
     replies: Vec<(oneshot::Sender<Answer>, Answer)>,
+    pub(crate) past: Past,
 }
 
 impl Writer {
@@ -116,10 +136,11 @@ impl Writer {
 
     fn commit(&mut self, group: impl Iterator<Item = Request>) {
         let mut pending = Pending::default();
-        for Request { txn, reply } in group {
-            let answer = match self.shared.halted() {
-                Some(halted) => Err(halted),
-                None => self.apply(txn, &mut pending),
+        for Request { work, reply } in group {
+            let answer = match (self.shared.halted(), work) {
+                (Some(halted), _) => Err(halted),
+                (None, Work::Txn(txn)) => self.apply(txn, &mut pending),
+                (None, Work::Restore(state)) => Ok(self.restore(&state, &mut pending)),
             };
             pending.replies.push((reply, answer));
         }
@@ -140,7 +161,7 @@ impl Writer {
         let group = Group { revision: self.revision, changes: &pending.changes };
         match self.log.append(&group) {
             Ok(()) => {
-                self.shared.publish(self.revision, &self.root, &pending.events);
+                self.shared.publish(self.revision, &self.root, &pending.events, pending.past);
                 Ok(())
             }
             // Even a refusal is not passed on: it may rest on a version that is not durable.
@@ -190,7 +211,7 @@ impl Writer {
         Ok(Committed { revision: self.revision, versions, events: pending.events[before..].to_vec() })
     }
 
-    fn change(&mut self, event: Event, pending: &mut Pending) {
+    pub(crate) fn change(&mut self, event: Event, pending: &mut Pending) {
         match &event.now {
             Some(now) => self.root.insert(now.key.clone(), now.clone()),
             None => self.root.remove(&event.key),

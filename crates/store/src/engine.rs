@@ -5,10 +5,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::commit::{QUEUE, Request, Shared, Writer};
+use crate::commit::{QUEUE, Request, Shared, Work, Writer};
 use crate::index::Root;
 use crate::log::Log;
-use crate::{Committed, Error, Txn};
+use crate::{Committed, Error, Snapshot, Txn};
 
 pub(crate) enum Engine {
     Local(Local),
@@ -17,7 +17,14 @@ pub(crate) enum Engine {
 impl Engine {
     pub(crate) async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
         match self {
-            Engine::Local(local) => local.commit(txn).await,
+            Engine::Local(local) => local.request(Work::Txn(txn)).await,
+        }
+    }
+
+    /// See [`crate::Store::restore`].
+    pub(crate) async fn restore(&self, state: Snapshot) -> Result<Committed, Error> {
+        match self {
+            Engine::Local(local) => local.request(Work::Restore(state)).await,
         }
     }
 
@@ -44,11 +51,11 @@ impl Local {
         Local { requests: Mutex::new(Some(requests)), writer: Mutex::new(Some(writer)) }
     }
 
-    async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
+    async fn request(&self, work: Work) -> Result<Committed, Error> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let requests = requests.ok_or(Error::Closed)?;
         let (reply, answer) = oneshot::channel();
-        requests.send(Request { txn, reply }).await.map_err(|_| Error::Closed)?;
+        requests.send(Request { work, reply }).await.map_err(|_| Error::Closed)?;
         drop(requests);
         answer.await.map_err(|_| Error::Closed)?
     }

@@ -101,6 +101,11 @@ impl Index {
         self.compacted = revision;
     }
 
+    /// Forget all that led to the present.
+    pub(crate) fn forget(&mut self) {
+        *self = Index::new(self.revision, self.root.clone());
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot { revision: self.revision, root: self.root.clone() }
     }
@@ -157,6 +162,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    pub(crate) fn new(revision: u64, root: Root) -> Snapshot {
+        Snapshot { revision, root }
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.root.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.root.is_empty()
+    }
+
     pub fn get(&self, key: &str) -> Option<Arc<Version>> {
         self.root.get(key).cloned()
     }

@@ -10,6 +10,8 @@ mod engine;
 mod event;
 mod index;
 mod log;
+mod restore;
+mod snapshot_file;
 mod store;
 #[cfg(test)]
 mod suite;
@@ -20,6 +22,7 @@ mod watch;
 pub use event::Event;
 pub use index::{HISTORY_AGE, HISTORY_BYTES, HISTORY_EVENTS, HISTORY_FRESH, Range, Snapshot};
 pub use log::OpenError;
+pub use snapshot_file::{Decoder, Encoder, FileError, Header};
 pub use store::{MetaOf, Observer, Store};
 pub use txn::{Committed, Error, Expect, Op, Txn};
 pub use version::{Draft, Meta, Version};

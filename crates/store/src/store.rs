@@ -69,6 +69,16 @@ impl Store {
         self.0.engine.commit(txn).await
     }
 
+    /// Make the objects of `state` the present ones, all at once. What `state` does not have goes, what differs becomes as
+    /// it is there, what is the same stays as it is; watchers are told. Revisions go on from the present: an object that
+    /// gives way to another of the same name is first deleted, at a revision of its own, as no writer could do otherwise.
+    ///
+    /// A `state` of a revision that this store has not reached comes from elsewhere or from before a loss: revisions
+    /// then go on from well behind it, and nobody may resume from before.
+    pub async fn restore(&self, state: &Snapshot) -> Result<Committed, Error> {
+        self.0.engine.restore(state.clone()).await
+    }
+
     /// The present.
     pub fn snapshot(&self) -> Snapshot {
         self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner).snapshot()
@@ -107,6 +117,23 @@ impl Store {
         let mut topics = self.0.shared.topics();
         let index = self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         topics.watch(&index, prefix, revision)
+    }
+
+    /// Wait until something is written after `revision`.
+    pub async fn wait_past(&self, revision: u64) {
+        // The sender lives as long as self, so waiting cannot fail.
+        let _ = self.0.shared.revisions.subscribe().wait_for(|present| *present > revision).await;
+    }
+
+    /// Look at the present while nothing can be published: what observers have made of it is of the same moment.
+    pub fn hold<T>(&self, look: impl FnOnce(Snapshot) -> T) -> T {
+        let _observers = self.0.shared.observers();
+        look(self.snapshot())
+    }
+
+    /// Have `observer` follow what `prefix` covers from here on: it knows the present already.
+    pub fn follow(&self, prefix: &str, observer: Observer) {
+        self.0.shared.observers().push((prefix.into(), observer));
     }
 
     /// Have `observer` follow what `prefix` covers: the present objects first, as creations, then every event.

@@ -5,6 +5,8 @@ mod drive;
 mod lists;
 mod model;
 mod power;
+mod restore;
+mod snapshot_files;
 mod transactions;
 mod watches;
 

@@ -34,7 +34,7 @@ pub struct Draft {
     pub meta: Arc<Meta>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub key: Arc<str>,
     pub revision: u64,
@@ -80,6 +80,22 @@ impl Version {
     pub fn json_with_revision(&self, revision: u64) -> Bytes {
         let (head, tail) = self.around_digits();
         [head, revision.to_string().as_bytes(), tail].concat().into()
+    }
+
+    /// The same object, stored again.
+    pub(crate) fn at_revision(&self, revision: u64) -> Version {
+        Version {
+            key: self.key.clone(),
+            revision,
+            json: self.json_with_revision(revision),
+            meta: self.meta.clone(),
+            digits_at: self.digits_at,
+        }
+    }
+
+    /// Whether the two differ in nothing but the revision.
+    pub(crate) fn is_same_object(&self, other: &Version) -> bool {
+        self.around_digits() == other.around_digits()
     }
 
     /// Whether storing `draft` would change nothing but the revision.
