@@ -1,66 +1,125 @@
-//! `coracle bench`: what a cluster costs on this machine, measured on clusters that run as programs of their own.
+//! `coracle bench`: what an API server costs on this machine, this program's own or any other.
 //!
-//! Nothing here is tuned to what is measured: every cluster is a fresh `coracle up`, its client an ordinary one.
+//! Nothing here is tuned to what is measured: a cluster of our own is a fresh `coracle up`, the client an ordinary one.
 
+mod access;
 mod client;
 mod cluster;
 mod load;
 mod pods;
+mod process;
 mod report;
+mod rows;
+mod samples;
+mod start;
+mod target;
 
-use std::time::Duration;
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
-use clap::Args as ClapArgs;
+use anyhow::{anyhow, bail};
+use clap::{Args as ClapArgs, ValueEnum};
 use coracle_clock::Clock;
 use nix::unistd::Uid;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cluster::{Cluster, Kind};
-use report::{Report, Unit};
-
-/// Memory is read this long after a cluster was ready: what start-up needed for a moment has been given back.
-const SETTLE: Duration = Duration::from_secs(5);
-/// The node is Ready within this, or something is wrong.
-const NODE_TIMEOUT: Duration = Duration::from_secs(60);
+use report::{Measured, Report};
+use target::Target;
 
 #[derive(Debug, ClapArgs)]
+#[command(after_help = help_of_parts())]
 pub(crate) struct Args {
+    /// Measure the server of this kubeconfig, not fresh clusters of our own; what is made there is removed at the end
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// That server's processes on this machine, itself and its store: their CPU time and memory are measured
+    #[arg(long, value_name = "PID", value_delimiter = ',', requires = "kubeconfig")]
+    pid: Vec<i32>,
+    /// Then measure the server of this kubeconfig in the same way, and print how the two compare
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// The other server's processes
+    #[arg(long, value_name = "PID", value_delimiter = ',', requires = "against")]
+    against_pid: Vec<i32>,
+    /// The namespace that is made on a server; one that is there already is refused
+    #[arg(long, default_value = "coracle-bench")]
+    namespace: String,
+    /// With --kubeconfig: an image with `sleep` that the nodes have, to measure how soon a Pod runs
+    #[arg(long)]
+    image: Option<String>,
     /// How many times each start and each Pod is measured; the median is shown
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
     /// How many Pods the API server is loaded with
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(500..))]
+    #[arg(long, default_value_t = rows::REFERENCE_PODS, value_parser = clap::value_parser!(u32).range(500..))]
     pods: u32,
-    /// Measure these parts only
-    #[arg(long, value_delimiter = ',', default_value = "start,node,load")]
+    /// Measure these parts only, by the names below
+    #[arg(long, value_name = "PART", value_delimiter = ',', hide_possible_values = true)]
     only: Vec<Part>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Start and idle memory of the control plane alone
+    /// Fresh clusters without a node: from the command to /readyz, and memory when idle
     Start,
-    /// Start and idle memory of a whole node, and Pods on it; needs root
+    /// The same with a node on this machine; needs root
     Node,
-    /// The server's CPU time an operation
+    /// Single Pods: from the request to Running, and to their program's first API call
+    Running,
+    /// All of the following on the same Pods, 32 requests in flight
     Load,
+    /// Create Pods of 3 kB; each is on disk when it is answered
+    Create,
+    /// Get each of them
+    Get,
+    /// List all of them as JSON
+    List,
+    /// List all of them as protobuf
+    Protobuf,
+    /// List all of them as the table that `kubectl get` asks for
+    Table,
+    /// List the first 500
+    Page,
+    /// List the 50 with a certain label
+    Selector,
+    /// Get each and put it back changed
+    Update,
+    /// Change each by a merge patch
+    Patch,
+    /// Ask whether a service account may list Pods
+    Review,
+    /// Patch Pods that 100 watchers watch: what one event to one of them costs and takes
+    Watch,
+    /// Delete each
+    Delete,
+}
+
+/// What is measured when nothing is chosen.
+const USUAL_PARTS: &[Part] = &[Part::Start, Part::Node, Part::Running, Part::Load];
+
+fn help_of_parts() -> String {
+    let mut text = "Parts:".to_owned();
+    for part in Part::value_variants().iter().filter_map(Part::to_possible_value) {
+        let help = part.get_help().map(ToString::to_string).unwrap_or_default();
+        text = format!("{text}\n  {:<10} {help}", part.get_name());
+    }
+    text
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     crate::install_crypto();
-    let mut report = Report::new(args.json);
-    let bench = Bench { clock: Clock::system(), runs: args.runs };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // A dropped future drops its cluster, which stops it.
-    tokio::select! {
-        done = bench.measure(&args, &mut report) => done?,
-        _ = terminate.recv() => bail!("stopped by a signal"),
-        _ = interrupt.recv() => bail!("stopped by a signal"),
+    let bench = Bench { clock: Clock::system(), args };
+    bench.check()?;
+    let mut report = Report::new(bench.args.json, bench.args.pods);
+    match &bench.args.kubeconfig {
+        Some(kubeconfig) => bench.foreign(kubeconfig, &bench.args.pid, &mut report).await?,
+        None => bench.own(&mut report).await?,
+    }
+    if let Some(kubeconfig) = &bench.args.against {
+        bench.foreign(kubeconfig, &bench.args.against_pid, &mut report).await?;
     }
     report.finish();
     Ok(())
@@ -68,95 +127,113 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 struct Bench {
     clock: Clock,
-    runs: u16,
+    args: Args,
 }
 
 impl Bench {
-    async fn measure(&self, args: &Args, report: &mut Report) -> anyhow::Result<()> {
-        if args.only.contains(&Part::Start) {
-            self.control_plane(report).await?;
+    /// What cannot be measured is said before anything is.
+    fn check(&self) -> anyhow::Result<()> {
+        let own_only = [Part::Start, Part::Node];
+        if self.args.kubeconfig.is_some() && self.args.only.iter().any(|part| own_only.contains(part)) {
+            bail!("start and node are measured on clusters of our own, without --kubeconfig");
         }
-        if args.only.contains(&Part::Node) {
-            if Uid::effective().is_root() {
-                self.node(report).await?;
-            } else {
-                eprintln!("no root: left out what a node needs");
+        Ok(())
+    }
+
+    fn wants(&self, part: Part) -> bool {
+        let only = &self.args.only;
+        if only.is_empty() {
+            return USUAL_PARTS.contains(&part);
+        }
+        only.contains(&part)
+    }
+
+    /// The parts of the load; all of them where they are wanted as a whole.
+    fn load_parts(&self) -> Vec<Part> {
+        let all = self.wants(Part::Load);
+        load::PARTS.iter().copied().filter(|part| all || self.wants(*part)).collect()
+    }
+
+    async fn own(&self, report: &mut Report) -> anyhow::Result<()> {
+        report.server(format!("coracle {}", env!("CARGO_PKG_VERSION")));
+        // A dropped future drops its cluster, which stops it.
+        until_signal(async {
+            if self.wants(Part::Start) {
+                start::control_plane(&self.clock, self.args.runs, report).await?;
             }
-        }
-        if args.only.contains(&Part::Load) {
+            self.own_node(report).await?;
+            let parts = self.load_parts();
+            if parts.is_empty() {
+                return Ok(());
+            }
             let cluster = Cluster::start(Kind::ApiOnly, &self.clock).await?;
-            load::measure(&cluster, &self.clock, args.pods, report).await?;
-        }
-        Ok(())
+            let target = cluster.target(&self.args.namespace, &self.clock)?;
+            target.prepare().await?;
+            load::measure(&target, &parts, self.args.pods, report).await
+        })
+        .await
     }
 
-    async fn control_plane(&self, report: &mut Report) -> anyhow::Result<()> {
-        let mut starts = Vec::new();
-        for _ in 1..self.runs {
-            starts.push(Cluster::start(Kind::ApiOnly, &self.clock).await?.ready);
+    async fn own_node(&self, report: &mut Report) -> anyhow::Result<()> {
+        let (node, running) = (self.wants(Part::Node), self.wants(Part::Running));
+        if !node && !running {
+            return Ok(());
         }
-        let cluster = Cluster::start(Kind::ApiOnly, &self.clock).await?;
-        starts.push(cluster.ready);
-        report.time("start to /readyz, control plane alone", median(starts), Some(100.0));
-        self.clock.sleep(SETTLE).await;
-        report.row("idle memory, control plane alone", cluster.memory_mib()?, Unit::MiB, None);
-        Ok(())
-    }
-
-    async fn node(&self, report: &mut Report) -> anyhow::Result<()> {
-        let (mut starts, mut nodes) = (Vec::new(), Vec::new());
-        for _ in 1..self.runs {
+        if !Uid::effective().is_root() {
+            eprintln!("no root: left out what a node needs");
+            return Ok(());
+        }
+        if node {
+            start::node(&self.clock, self.args.runs, report).await?;
+        }
+        if running {
             let cluster = Cluster::start(Kind::Node, &self.clock).await?;
-            starts.push(cluster.ready);
-            nodes.push(self.node_ready(&cluster).await?);
+            start::node_ready(&cluster, &self.clock).await?;
+            let target = cluster.target(&self.args.namespace, &self.clock)?;
+            target.prepare().await?;
+            pods::measure(&target, pods::HOST_IMAGE, self.args.runs, report).await?;
         }
-        let cluster = Cluster::start(Kind::Node, &self.clock).await?;
-        starts.push(cluster.ready);
-        nodes.push(self.node_ready(&cluster).await?);
-        report.time("start to /readyz, with a node", median(starts), Some(100.0));
-        report.time("start to node Ready", median(nodes), None);
-        self.clock.sleep(SETTLE).await;
-        report.row("idle memory, with a node", cluster.memory_mib()?, Unit::MiB, Some(40.0));
-        pods::measure(&cluster, &self.clock, self.runs, report).await?;
-        report.row("memory after those Pods", cluster.memory_mib()?, Unit::MiB, None);
         Ok(())
     }
 
-    async fn node_ready(&self, cluster: &Cluster) -> anyhow::Result<Duration> {
-        let ready = async {
-            while !is_node_ready(&cluster.api.get("/api/v1/nodes").await?) {
-                self.clock.sleep(Duration::from_millis(1)).await;
+    async fn foreign(&self, kubeconfig: &PathBuf, pids: &[i32], report: &mut Report) -> anyhow::Result<()> {
+        let target = Target::foreign(kubeconfig, pids, &self.args.namespace, &self.clock).await?;
+        report.server(format!("{} at {}", kubeconfig.display(), target.access.authority()));
+        let measured = until_signal(self.phases(&target, report)).await;
+        // Also after a failure and after Ctrl-C.
+        let cleaned = until_signal(target.clean_up()).await;
+        let cleaned = cleaned
+            .map_err(|error| anyhow!("the namespace {} was not removed: {error:#}", self.args.namespace));
+        measured.and(cleaned)
+    }
+
+    async fn phases(&self, target: &Target, report: &mut Report) -> anyhow::Result<()> {
+        if let Some(memory) = target.memory_mib()? {
+            report.add(&rows::BEFORE, Measured::figure(memory));
+        }
+        target.prepare().await?;
+        match &self.args.image {
+            Some(image) if self.wants(Part::Running) => {
+                pods::measure(target, image, self.args.runs, report).await?;
             }
-            anyhow::Ok(self.clock.elapsed() - cluster.spawned)
-        };
-        self.clock.timeout(NODE_TIMEOUT, ready).await.context("the node did not become Ready")?
+            None if self.args.only.contains(&Part::Running) => bail!("running needs an --image"),
+            _ => {}
+        }
+        let parts = self.load_parts();
+        if !parts.is_empty() {
+            load::measure(target, &parts, self.args.pods, report).await?;
+        }
+        Ok(())
     }
 }
 
-fn is_node_ready(nodes: &serde_json::Value) -> bool {
-    let conditions = nodes["items"][0]["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
-}
-
-/// The middle one; the mean of the two in the middle of an even number.
-fn median(mut all: Vec<Duration>) -> Duration {
-    all.sort();
-    let half = all.len() / 2;
-    match all.len() {
-        0 => Duration::ZERO,
-        n if n % 2 == 1 => all[half],
-        _ => (all[half - 1] + all[half]) / 2,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        let of =
-            |millis: &[u64]| median(millis.iter().map(|m| Duration::from_millis(*m)).collect()).as_millis();
-        assert_eq!((of(&[]), of(&[7]), of(&[9, 1, 5]), of(&[1, 9, 3, 5])), (0, 7, 5, 4));
+/// Ends with an error when the program is told to end.
+async fn until_signal(measure: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        done = measure => done,
+        _ = terminate.recv() => bail!("stopped by a signal"),
+        _ = interrupt.recv() => bail!("stopped by a signal"),
     }
 }

@@ -1,71 +1,64 @@
 //! A plain HTTP/2 client over TLS, so that little besides the server is measured.
 
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
-
 use anyhow::{Context, bail};
-use base64::Engine;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-/// Where a cluster is and who calls it: the two things that its kubeconfig says.
-#[derive(Clone)]
-pub(crate) struct Access {
-    address: SocketAddr,
-    tls: Arc<rustls::ClientConfig>,
-}
+use super::access::Access;
+
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// What drives a connection; requests on it stand still when it is not polled.
+pub(crate) type Connection = http2::Connection<TokioIo<TlsStream<TcpStream>>, Full<Bytes>, TokioExecutor>;
 
 impl Access {
-    pub(crate) fn read(kubeconfig: &Path) -> anyhow::Result<Access> {
-        let text = std::fs::read(kubeconfig).context("cannot read the kubeconfig")?;
-        let config = coracle_api::codec::yaml::parse(&text).context("cannot parse the kubeconfig")?.value;
-        let cluster = &config["clusters"][0]["cluster"];
-        let user = &config["users"][0]["user"];
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(&data(cluster, "certificate-authority-data")?)?)?;
-        let certificate = CertificateDer::from_pem_slice(&data(user, "client-certificate-data")?)?;
-        let key = PrivateKeyDer::from_pem_slice(&data(user, "client-key-data")?)?;
-        let mut tls = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(vec![certificate], key)?;
-        tls.alpn_protocols = vec![b"h2".to_vec()];
-        let server = cluster["server"].as_str().unwrap_or_default();
-        let address = server.trim_start_matches("https://").parse();
-        let address = address.with_context(|| format!("cannot read the server's address {server:?}"))?;
-        Ok(Access { address, tls: Arc::new(tls) })
-    }
-
     pub(crate) async fn connect(&self) -> anyhow::Result<Api> {
-        let stream = TcpStream::connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        let name = ServerName::from(self.address.ip());
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
-        let (sender, connection) =
-            http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
+        let stream = self.dial().await?;
+        let (api, connection) = self.handshake(stream, &http2::Builder::new(TokioExecutor::new())).await?;
         tokio::spawn(connection);
-        Ok(Api { sender, authority: self.address.to_string() })
+        Ok(api)
     }
-}
 
-fn data(of: &Value, key: &str) -> anyhow::Result<Vec<u8>> {
-    let text = of[key].as_str().with_context(|| format!("the kubeconfig has no {key}"))?;
-    Ok(base64::engine::general_purpose::STANDARD.decode(text)?)
+    async fn dial(&self) -> anyhow::Result<TcpStream> {
+        let to = (self.host.as_str(), self.port);
+        TcpStream::connect(to).await.with_context(|| format!("cannot reach the server {}", self.authority()))
+    }
+
+    /// HTTP/2 over TLS on a connection that there is already.
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        http: &http2::Builder<TokioExecutor>,
+    ) -> anyhow::Result<(Api, Connection)> {
+        stream.set_nodelay(true)?;
+        let tls = TlsConnector::from(self.tls.clone()).connect(self.name.clone(), stream).await;
+        let tls = tls.with_context(|| format!("no TLS with the server {}", self.authority()))?;
+        if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
+            bail!("the server {} does not speak HTTP/2", self.authority());
+        }
+        let (sender, connection) = http.handshake(TokioIo::new(tls)).await?;
+        let base = format!("https://{}{}", self.authority(), self.prefix);
+        Ok((Api { sender, base, headers: self.headers.clone() }, connection))
+    }
 }
 
 /// One connection; any number of requests at a time.
 #[derive(Clone)]
 pub(crate) struct Api {
     sender: SendRequest<Full<Bytes>>,
-    authority: String,
+    base: String,
+    headers: HeaderMap,
 }
 
 impl Api {
@@ -73,31 +66,43 @@ impl Api {
         &self,
         method: Method,
         path: &str,
-        kind: &str,
+        (accept, kind): (&'static str, &'static str),
         body: Bytes,
     ) -> anyhow::Result<Response<Incoming>> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("https://{}{path}", self.authority))
-            .header(header::CONTENT_TYPE, kind)
-            .header(header::ACCEPT, "application/json")
-            .body(Full::new(body))?;
+        let uri = format!("{}{path}", self.base);
+        let mut request = Request::builder().method(method).uri(uri).body(Full::new(body))?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        if !kind.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
         let mut sender = self.sender.clone();
         sender.ready().await?;
         Ok(sender.send_request(request).await?)
     }
 
-    /// The whole answer to a request, which must have been one of success.
-    pub(crate) async fn call(
+    /// Status and whole answer.
+    pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,
-        kind: &str,
+        forms: (&'static str, &'static str),
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let response = self.send(method, path, forms, body).await?;
+        Ok((response.status(), response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// The whole answer to a request, which must have been one of success.
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        forms: (&'static str, &'static str),
         body: Bytes,
     ) -> anyhow::Result<Bytes> {
-        let response = self.send(method.clone(), path, kind, body).await?;
-        let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
+        let (status, answer) = self.ask(method.clone(), path, forms, body).await?;
         if !status.is_success() {
             bail!("{method} {path}: {status}: {}", String::from_utf8_lossy(&answer));
         }
@@ -105,11 +110,15 @@ impl Api {
     }
 
     pub(crate) async fn status(&self, path: &str) -> anyhow::Result<StatusCode> {
-        Ok(self.send(Method::GET, path, "", Bytes::new()).await?.status())
+        Ok(self.send(Method::GET, path, (JSON, ""), Bytes::new()).await?.status())
     }
 
     pub(crate) async fn get_bytes(&self, path: &str) -> anyhow::Result<Bytes> {
-        self.call(Method::GET, path, "", Bytes::new()).await
+        self.get_as(JSON, path).await
+    }
+
+    pub(crate) async fn get_as(&self, accept: &'static str, path: &str) -> anyhow::Result<Bytes> {
+        self.call(Method::GET, path, (accept, ""), Bytes::new()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
@@ -117,15 +126,23 @@ impl Api {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Bytes> {
-        self.call(Method::POST, path, "application/json", body.to_string().into()).await
+        self.call(Method::POST, path, (JSON, JSON), body.to_string().into()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Bytes> {
+        self.call(Method::PUT, path, (JSON, JSON), body.to_string().into()).await
+    }
+
+    pub(crate) async fn merge_patch(&self, path: &str, body: &Value) -> anyhow::Result<Bytes> {
+        self.call(Method::PATCH, path, (JSON, MERGE_PATCH), body.to_string().into()).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Bytes> {
-        self.call(Method::DELETE, path, "application/json", Bytes::new()).await
+        self.call(Method::DELETE, path, (JSON, ""), Bytes::new()).await
     }
 
     pub(crate) async fn watch(&self, path: &str) -> anyhow::Result<Watch> {
-        let response = self.send(Method::GET, path, "", Bytes::new()).await?;
+        let response = self.send(Method::GET, path, (JSON, ""), Bytes::new()).await?;
         let status = response.status();
         if !status.is_success() {
             bail!("GET {path}: {status}");
@@ -152,12 +169,13 @@ impl Watch {
         }
     }
 
-    /// Reads on until so many events have come, without looking into them.
-    pub(crate) async fn count(&mut self, events: usize) -> anyhow::Result<()> {
-        let mut left = events;
-        while left > 0 {
+    /// Reads on until so many events have come, without looking into them; `arrived` is told of each by its number.
+    pub(crate) async fn count(&mut self, events: usize, arrived: impl Fn(usize)) -> anyhow::Result<()> {
+        let mut seen = 0;
+        while seen < events {
             let lines = self.chunk().await?.iter().filter(|b| **b == b'\n').count();
-            left = left.saturating_sub(lines);
+            (seen..seen + lines).for_each(&arrived);
+            seen += lines;
         }
         Ok(())
     }

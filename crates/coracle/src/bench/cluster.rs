@@ -8,17 +8,18 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use coracle_clock::Clock;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::client::{Access, Api};
+use super::access::Access;
+use super::client::Api;
+use super::process::Processes;
+use super::target::Target;
 
 /// A cluster that is not ready by then will not be.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two looks at a cluster that starts: short against what is measured.
 const POLL: Duration = Duration::from_millis(1);
-/// The kernel counts CPU time in hundredths of a second unless it says otherwise.
-const USUAL_TICKS: i64 = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -40,13 +41,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) async fn start(kind: Kind, clock: &Clock) -> anyhow::Result<Cluster> {
         let dir = tempfile::Builder::new().prefix("coracle-bench-").tempdir()?;
+        Cluster::start_in(dir, kind, free_port()?, clock).await
+    }
+
+    async fn start_in(dir: TempDir, kind: Kind, port: u16, clock: &Clock) -> anyhow::Result<Cluster> {
         let kubeconfig = dir.path().join("kubeconfig");
         let mut command =
             Command::new(std::env::current_exe().context("cannot find this program's own file")?);
-        command
-            .args(["up", "--port", &free_port()?.to_string()])
-            .arg("--data-dir")
-            .arg(dir.path().join("data"));
+        command.args(["up", "--port", &port.to_string()]).arg("--data-dir").arg(dir.path().join("data"));
         command.arg("--kubeconfig").arg(&kubeconfig);
         if kind == Kind::ApiOnly {
             command.arg("--api-only");
@@ -70,29 +72,27 @@ impl Cluster {
         Ok(Cluster { api, access, spawned, ready, process, _dir: dir })
     }
 
-    /// Resident memory now.
-    pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse::<f64>().ok());
-        Ok(kib.context("the kernel does not say how much memory the cluster uses")? / 1024.0)
+    pub(crate) fn processes(&self) -> anyhow::Result<Processes> {
+        Processes::new(vec![i32::try_from(self.process.0.id())?])
     }
 
-    /// CPU time that the cluster's process has used so far, in user and kernel mode.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
-        // The program's name, in parentheses, can hold anything; utime and stime are the 14th and 15th field.
-        let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-        let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
-        let a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(USUAL_TICKS);
-        Ok(Duration::from_secs_f64(ticks as f64 / a_second as f64))
+    pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
+        self.processes()?.memory_mib()
+    }
+
+    pub(crate) fn target(&self, namespace: &str, clock: &Clock) -> anyhow::Result<Target> {
+        let processes = Some(self.processes()?);
+        Ok(Target::new(self.api.clone(), self.access.clone(), processes, namespace, clock))
     }
 }
 
 /// A client, once /readyz has said 200 to it.
 async fn probe(kubeconfig: &Path) -> Option<(Access, Api)> {
     // Written once the server serves.
-    let access = Access::read(kubeconfig).ok()?;
+    if !kubeconfig.exists() {
+        return None;
+    }
+    let access = Access::read(kubeconfig).await.ok()?;
     let api = access.connect().await.ok()?;
     let status = api.status("/readyz").await.ok()?;
     status.is_success().then_some((access, api))

@@ -1,20 +1,23 @@
 //! The server's own CPU time an operation, with requests of an ordinary client in flight.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use coracle_clock::Clock;
 use futures::{StreamExt, TryStreamExt};
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Api, Watch};
-use super::cluster::Cluster;
-use super::report::{Report, Unit};
+use super::Part;
+use super::client::{Api, JSON, PROTOBUF, TABLE, Watch};
+use super::report::{Measured, Report, micros};
+use super::rows::{self, Row};
+use super::samples::Latencies;
+use super::target::Target;
 
-const NAMESPACE: &str = "bench";
-const PODS: &str = "/api/v1/namespaces/bench/pods";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 /// As many as the reference was measured with.
 const IN_FLIGHT: usize = 32;
@@ -23,86 +26,160 @@ const CONNECTIONS: usize = 4;
 const LISTS_IN_FLIGHT: usize = 2;
 const LISTS: usize = 30;
 const PAGES: usize = 300;
+const PAGE_PODS: usize = 500;
+const SELECTIONS: usize = 500;
+/// So many Pods have the same label `app`.
+const SELECTED_PODS: usize = 50;
 /// Watchers of all Pods, and patches that each of them hears of.
 const WATCHERS: usize = 100;
 const WATCHED_PATCHES: usize = 500;
+const NAME_PREFIX: &str = "bench-pod-";
 /// An annotation of this length brings a stored Pod to about 3.2 kB, the reference's measure.
 const PADDING: usize = 1000;
 
+/// The parts that are measured on the same Pods.
+pub(crate) const PARTS: &[Part] = &[
+    Part::Create,
+    Part::Get,
+    Part::List,
+    Part::Protobuf,
+    Part::Table,
+    Part::Page,
+    Part::Selector,
+    Part::Update,
+    Part::Patch,
+    Part::Review,
+    Part::Watch,
+    Part::Delete,
+];
+
 pub(crate) async fn measure(
-    cluster: &Cluster,
-    clock: &Clock,
-    pods: u32,
+    target: &Target,
+    parts: &[Part],
+    n: u32,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(cluster.access.connect().await?);
+        connections.push(target.access.connect().await?);
     }
-    let mut load = Load { cluster, clock, connections, report };
-    load.prepare().await?;
-    load.single_objects(pods as usize).await?;
-    load.report.row("memory after that", cluster.memory_mib()?, Unit::MiB, Some(100.0));
+    let n = n as usize;
+    let mut load = Load { target, clock: &target.clock, connections, pods: Pods::new(target, n), report, n };
+    for part in PARTS {
+        load.part(*part, parts.contains(part)).await?;
+    }
+    if let Some(memory) = target.memory_mib()? {
+        load.report.add(&rows::MEMORY, Measured::figure(memory));
+    }
     Ok(())
 }
 
 struct Load<'a> {
-    cluster: &'a Cluster,
+    target: &'a Target,
     clock: &'a Clock,
     connections: Vec<Api>,
+    pods: Pods,
     report: &'a mut Report,
+    n: usize,
 }
 
 /// What a phase took.
 struct Taken {
-    cpu: Duration,
+    cpu: Option<Duration>,
     wall: Duration,
+    each: Vec<Duration>,
 }
 
 impl Load<'_> {
-    async fn prepare(&self) -> anyhow::Result<()> {
-        let api = &self.cluster.api;
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        api.post("/api/v1/namespaces", &namespace).await?;
-        let account = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default");
-        while api.get_bytes(&account).await.is_err() {
-            self.clock.sleep(Duration::from_millis(20)).await;
+    async fn part(&mut self, part: Part, is_wanted: bool) -> anyhow::Result<()> {
+        let (pods, n) = (self.pods.clone(), self.n);
+        let pods = &pods;
+        if part == Part::Create {
+            let create = |api: Api, i| async move { api.post(&pods.all, &pods.pod(i)).await.map(drop) };
+            // The others need the Pods, wanted or not.
+            if !is_wanted {
+                return self.run(n, IN_FLIGHT, create).await.map(drop);
+            }
+            return self.phase(&rows::CREATE, n, IN_FLIGHT, create).await;
         }
-        Ok(())
+        if !is_wanted {
+            return Ok(());
+        }
+        match part {
+            Part::Get => {
+                let get = |api: Api, i| async move { api.get_bytes(&pods.path(i)).await.map(drop) };
+                self.phase(&rows::GET, n, IN_FLIGHT, get).await
+            }
+            Part::List => self.list(&rows::LIST, LISTS, JSON, &pods.all, n).await,
+            Part::Protobuf => self.list(&rows::PROTOBUF, LISTS, PROTOBUF, &pods.all, n).await,
+            Part::Table => self.list(&rows::TABLE, LISTS, TABLE, &pods.all, n).await,
+            Part::Page => self.list(&rows::PAGE, PAGES, JSON, &pods.page(), PAGE_PODS).await,
+            Part::Selector => {
+                self.list(&rows::SELECTOR, SELECTIONS, JSON, &pods.selection(), SELECTED_PODS).await
+            }
+            Part::Update => self.phase(&rows::UPDATE, n, IN_FLIGHT, |api, i| pods.update(api, i)).await,
+            Part::Patch => self.phase(&rows::PATCH, n, IN_FLIGHT, |api, i| pods.patch(api, i, "each")).await,
+            Part::Review => {
+                let review = &access_review(self.target.namespace());
+                let ask = |api: Api, _| async move { api.post(REVIEWS, review).await.map(drop) };
+                self.phase(&rows::REVIEW, n, IN_FLIGHT, ask).await
+            }
+            Part::Watch => self.watch_events().await,
+            Part::Delete => {
+                let delete = |api: Api, i| async move { api.delete(&pods.path(i)).await.map(drop) };
+                self.phase(&rows::DELETE, n, IN_FLIGHT, delete).await
+            }
+            _ => Ok(()),
+        }
     }
 
-    async fn single_objects(&mut self, n: usize) -> anyhow::Result<()> {
-        let create = |api: Api, i| async move { api.post(PODS, &pod(i)).await };
-        self.phase("create a Pod, fsynced", n, IN_FLIGHT, 150.0, create).await?;
-        let get = |api: Api, i| async move { api.get_bytes(&path(i)).await };
-        self.phase("get", n, IN_FLIGHT, 50.0, get).await?;
-        let list = |api: Api, _| async move { api.get_bytes(PODS).await };
-        self.phase(&format!("list {n} Pods"), LISTS, LISTS_IN_FLIGHT, 15_000.0, list).await?;
-        let page = |api: Api, _| async move { api.get_bytes(&format!("{PODS}?limit=500")).await };
-        self.phase("list, limit=500", PAGES, LISTS_IN_FLIGHT, 1500.0, page).await?;
-        let review = |api: Api, _| async move { api.post(REVIEWS, &access_review()).await };
-        self.phase("SubjectAccessReview", n, IN_FLIGHT, 40.0, review).await?;
-        self.phase("merge patch", n, IN_FLIGHT, 180.0, |api, i| patch(api, i, "each")).await?;
-        self.watch_events().await?;
-        let delete = |api: Api, i| async move { api.delete(&path(i)).await };
-        self.phase("delete", n, IN_FLIGHT, 150.0, delete).await
+    /// A list of known length: a server that answered less would be measured at something else.
+    async fn list(
+        &mut self,
+        row: &'static Row,
+        n: usize,
+        accept: &'static str,
+        path: &str,
+        items: usize,
+    ) -> anyhow::Result<()> {
+        let (status, answer) = self.target.api.ask(Method::GET, path, (accept, ""), Bytes::new()).await?;
+        if status == StatusCode::NOT_ACCEPTABLE {
+            self.report.add(row, Measured::refused());
+            return Ok(());
+        }
+        if !status.is_success() {
+            bail!("GET {path}: {status}: {}", String::from_utf8_lossy(&answer));
+        }
+        let found = names(&answer);
+        if found != items {
+            bail!("GET {path} gave {found} Pods, not {items}");
+        }
+        let list = |api: Api, _| async move { api.get_as(accept, path).await.map(drop) };
+        self.phase(row, n, LISTS_IN_FLIGHT, list).await
     }
 
     async fn phase<F>(
         &mut self,
-        name: &str,
+        row: &'static Row,
         n: usize,
         in_flight: usize,
-        at_most: f64,
         operation: impl Fn(Api, usize) -> F,
     ) -> anyhow::Result<()>
     where
-        F: Future<Output = anyhow::Result<Bytes>>,
+        F: Future<Output = anyhow::Result<()>>,
     {
-        let taken =
-            self.run(n, in_flight, operation).await.with_context(|| format!("cannot measure {name:?}"))?;
-        let rate = n as f64 / taken.wall.as_secs_f64();
-        self.report.operation(name, taken.cpu.div_f64(n as f64), rate, at_most);
+        let taken = self.run(n, in_flight, operation).await;
+        let taken = taken.with_context(|| format!("cannot measure {:?}", row.title))?;
+        self.report.add(
+            row,
+            Measured {
+                figure: taken.cpu.map(|cpu| micros(cpu) / n as f64),
+                per_second: Some(n as f64 / taken.wall.as_secs_f64()),
+                latencies: Latencies::of(taken.each),
+                memory_mib: self.target.memory_mib()?,
+                is_refused: false,
+            },
+        );
         Ok(())
     }
 
@@ -113,56 +190,146 @@ impl Load<'_> {
         operation: impl Fn(Api, usize) -> F,
     ) -> anyhow::Result<Taken>
     where
-        F: Future<Output = anyhow::Result<Bytes>>,
+        F: Future<Output = anyhow::Result<()>>,
     {
-        let (cpu, began) = (self.cluster.cpu()?, self.clock.elapsed());
-        let calls = (0..n).map(|i| operation(self.connections[i % CONNECTIONS].clone(), i));
-        futures::stream::iter(calls).buffer_unordered(in_flight).try_for_each(|_| async { Ok(()) }).await?;
-        Ok(Taken { cpu: self.cluster.cpu()? - cpu, wall: self.clock.elapsed() - began })
+        let (cpu, began) = (self.target.cpu()?, self.clock.elapsed());
+        let calls = (0..n).map(|i| {
+            let call = operation(self.connections[i % CONNECTIONS].clone(), i);
+            async {
+                let began = self.clock.elapsed();
+                call.await?;
+                anyhow::Ok(self.clock.elapsed() - began)
+            }
+        });
+        let each = futures::stream::iter(calls).buffer_unordered(in_flight).try_collect().await?;
+        let cpu = self.target.cpu()?.zip(cpu).map(|(after, before)| after.saturating_sub(before));
+        Ok(Taken { cpu, wall: self.clock.elapsed() - began, each })
     }
 
-    /// What patches cost with many watchers, less what they cost with none, for each event that arrived.
+    /// What patches cost with many watchers, less what they cost with none, for each event that arrived. The latency is
+    /// that from a patch being sent to one watcher's hearing of it.
     async fn watch_events(&mut self) -> anyhow::Result<()> {
-        let alone = self.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| patch(api, i, "unwatched")).await?;
-        let list: Value = self.cluster.api.get(&format!("{PODS}?limit=1")).await?;
+        let (pods, clock) = (&self.pods, self.clock);
+        let alone = self.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| pods.patch(api, i, "unwatched")).await?;
+        let list: Value = self.target.api.get(&format!("{}?limit=1", pods.all)).await?;
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         let mut watches: Vec<Watch> = Vec::new();
         for i in 0..WATCHERS {
-            let from = format!("{PODS}?watch=true&resourceVersion={version}");
+            let from = format!("{}?watch=true&resourceVersion={version}", pods.all);
             watches.push(self.connections[i % CONNECTIONS].watch(&from).await?);
         }
-        let (cpu, began) = (self.cluster.cpu()?, self.clock.elapsed());
-        let arrived = futures::future::try_join_all(watches.iter_mut().map(|w| w.count(WATCHED_PATCHES)));
-        let patches = self.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| patch(api, i, "watched"));
-        futures::future::try_join(patches, arrived).await?;
+        let timed = watches.pop();
+        let sent: Vec<AtomicU64> = (0..WATCHED_PATCHES).map(|_| AtomicU64::new(0)).collect();
+        let arrived =
+            futures::future::try_join_all(watches.iter_mut().map(|w| w.count(WATCHED_PATCHES, drop)));
+        let heard = async {
+            let mut latencies = Vec::new();
+            let Some(mut watch) = timed else { return Ok(latencies) };
+            for _ in 0..WATCHED_PATCHES {
+                let event = watch.next().await?;
+                let at = pods
+                    .number(&event["object"])
+                    .and_then(|i| sent.get(i))
+                    .map(|at| at.load(Ordering::Relaxed));
+                let at = at.with_context(|| format!("an event of an unknown Pod: {event}"))?;
+                latencies.push(clock.elapsed().saturating_sub(Duration::from_nanos(at)));
+            }
+            anyhow::Ok(latencies)
+        };
+        let patches = self.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| {
+            sent[i].store(nanos(clock.elapsed()), Ordering::Relaxed);
+            pods.patch(api, i, "watched")
+        });
+        let (cpu, began) = (self.target.cpu()?, clock.elapsed());
+        let (_, _, latencies) = futures::future::try_join3(patches, arrived, heard).await?;
         let events = (WATCHERS * WATCHED_PATCHES) as f64;
-        let cpu = (self.cluster.cpu()? - cpu).saturating_sub(alone.cpu);
-        let rate = events / (self.clock.elapsed() - began).as_secs_f64();
-        self.report.operation("deliver one watch event", cpu.div_f64(events), rate, 6.0);
+        let used = self.target.cpu()?.zip(cpu).map(|(after, before)| after.saturating_sub(before));
+        let used = used.zip(alone.cpu).map(|(used, alone)| used.saturating_sub(alone));
+        let measured = Measured {
+            figure: used.map(|cpu| micros(cpu) / events),
+            per_second: Some(events / (clock.elapsed() - began).as_secs_f64()),
+            latencies: Latencies::of(latencies),
+            memory_mib: self.target.memory_mib()?,
+            is_refused: false,
+        };
+        self.report.add(&rows::WATCH, measured);
         Ok(())
     }
 }
 
-/// The round's name is a value that no Pod has yet: a patch that changes nothing would write nothing.
-async fn patch(api: Api, i: usize, round: &str) -> anyhow::Result<Bytes> {
-    let body = json!({"metadata": {"annotations": {"bench.coracle/patch": round}}}).to_string();
-    api.call(Method::PATCH, &path(i), "application/merge-patch+json", body.into()).await
+/// How many Pods of ours an answer names, in whatever form it has.
+fn names(answer: &[u8]) -> usize {
+    let all: HashSet<&[u8]> =
+        answer.windows(name(0).len()).filter(|part| part.starts_with(NAME_PREFIX.as_bytes())).collect();
+    all.len()
 }
 
-fn path(i: usize) -> String {
-    format!("{PODS}/{}", name(i))
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The Pods that the server is loaded with.
+#[derive(Clone)]
+pub(crate) struct Pods {
+    /// The path of their list.
+    all: String,
+    /// How many values their label `app` has.
+    apps: usize,
+}
+
+impl Pods {
+    fn new(target: &Target, n: usize) -> Pods {
+        Pods { all: target.path("pods"), apps: n / SELECTED_PODS }
+    }
+
+    fn path(&self, i: usize) -> String {
+        format!("{}/{}", self.all, name(i))
+    }
+
+    fn page(&self) -> String {
+        format!("{}?limit={PAGE_PODS}", self.all)
+    }
+
+    fn selection(&self) -> String {
+        format!("{}?labelSelector=app%3Dapp-0", self.all)
+    }
+
+    /// Which one an object is.
+    fn number(&self, pod: &Value) -> Option<usize> {
+        pod["metadata"]["name"].as_str()?.strip_prefix(NAME_PREFIX)?.parse().ok()
+    }
+
+    /// The round's name is a value that no Pod has yet: a patch that changes nothing would write nothing.
+    async fn patch(&self, api: Api, i: usize, round: &str) -> anyhow::Result<()> {
+        let change = json!({"metadata": {"annotations": {"bench.coracle/patch": round}}});
+        api.merge_patch(&self.path(i), &change).await.map(drop)
+    }
+
+    async fn update(&self, api: Api, i: usize) -> anyhow::Result<()> {
+        let path = self.path(i);
+        let mut pod = api.get(&path).await?;
+        pod["metadata"]["annotations"]["bench.coracle/update"] = "done".into();
+        api.put(&path, &pod).await.map(drop)
+    }
+
+    fn pod(&self, i: usize) -> Value {
+        // The last ones of a number that does not divide evenly have a label of their own.
+        let is_rest = i >= self.apps * SELECTED_PODS;
+        let app = if is_rest { "rest".to_owned() } else { format!("app-{}", i % self.apps) };
+        pod(&name(i), &app)
+    }
 }
 
 fn name(i: usize) -> String {
-    format!("pod-{i:06}")
+    format!("{NAME_PREFIX}{i:06}")
 }
 
-fn pod(i: usize) -> Value {
+pub(crate) fn pod(name: &str, app: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": name(i),
-            "labels": {"app": format!("app-{}", i % 100), "tier": "bench"},
+            "name": name,
+            "labels": {"app": app, "tier": "bench"},
             "annotations": {"bench.coracle/padding": "x".repeat(PADDING)},
         },
         "spec": {
@@ -177,13 +344,13 @@ fn pod(i: usize) -> Value {
     })
 }
 
-fn access_review() -> Value {
+fn access_review(namespace: &str) -> Value {
     json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
         "spec": {
-            "user": "system:serviceaccount:bench:default",
-            "groups": ["system:serviceaccounts", "system:serviceaccounts:bench", "system:authenticated"],
-            "resourceAttributes": {"namespace": NAMESPACE, "verb": "list", "resource": "pods"},
+            "user": format!("system:serviceaccount:{namespace}:default"),
+            "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{namespace}"), "system:authenticated"],
+            "resourceAttributes": {"namespace": namespace, "verb": "list", "resource": "pods"},
         },
     })
 }

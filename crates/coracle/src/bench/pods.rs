@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use coracle_clock::Clock;
 use serde_json::{Value, json};
 
-use super::client::{Api, Watch};
-use super::cluster::Cluster;
-use super::median;
-use super::report::Report;
+use super::client::Watch;
+use super::report::{Measured, Report};
+use super::rows;
+use super::samples::{Latencies, median};
+use super::target::Target;
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
-const ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
+/// The image that every node of this program has.
+pub(crate) const HOST_IMAGE: &str = "coracle.local/host";
 /// A Pod that has not come so far by then never will.
 const POD_TIMEOUT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
 /// What a program in a Pod does first, as the Kubernetes documentation has it; then it says what time it is.
 const FIRST_CALL: &str = "D=/var/run/secrets/kubernetes.io/serviceaccount
 until curl -sf -o /dev/null --cacert $D/ca.crt -H \"Authorization: Bearer $(cat $D/token)\" https://kubernetes.default.svc/api
@@ -23,45 +22,49 @@ do :; done
 date +%s%N";
 
 pub(crate) async fn measure(
-    cluster: &Cluster,
-    clock: &Clock,
+    target: &Target,
+    image: &str,
     runs: u16,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let pods = Pods { api: &cluster.api, clock };
-    let prepared = clock.timeout(POD_TIMEOUT, pods.prepare()).await;
-    prepared.context("the namespace default has no service account")?;
-    let (mut running, mut called) = (Vec::new(), Vec::new());
+    let pods = Pods { target, all: target.path("pods"), image };
+    let mut running = Vec::new();
     for run in 0..runs {
-        let running_in = clock.timeout(POD_TIMEOUT, pods.time_to_running(run)).await;
-        running.push(running_in.context("a Pod did not become Running")??);
-        let called_in = clock.timeout(POD_TIMEOUT, pods.time_to_first_call(run)).await;
-        called.push(called_in.context("a Pod had no answer from the API")??);
+        let took = target.clock.timeout(POD_TIMEOUT, pods.time_to_running(run)).await;
+        running.push(took.with_context(|| format!("a Pod of {image} did not become Running"))??);
     }
-    report.time("Pod created to Running", median(running), Some(300.0));
-    report.time("Pod created to its first authenticated call", median(called), Some(500.0));
+    report.add(&rows::RUNNING, summary(running).with_memory(target.memory_mib()?));
+    // The program of the second measurement needs this image's curl.
+    if image == HOST_IMAGE {
+        let mut called = Vec::new();
+        for run in 0..runs {
+            let took = target.clock.timeout(POD_TIMEOUT, pods.time_to_first_call(run)).await;
+            called.push(took.context("a Pod had no answer from the API")??);
+        }
+        report.add(&rows::FIRST_CALL, summary(called).with_memory(target.memory_mib()?));
+    }
     Ok(())
 }
 
+fn summary(all: Vec<Duration>) -> Measured {
+    Measured { latencies: Latencies::of(all.clone()), ..Measured::time(median(all)) }
+}
+
 struct Pods<'a> {
-    api: &'a Api,
-    clock: &'a Clock,
+    target: &'a Target,
+    /// The path of their list.
+    all: String,
+    image: &'a str,
 }
 
 impl Pods<'_> {
-    async fn prepare(&self) {
-        while self.api.get_bytes(ACCOUNT).await.is_err() {
-            self.clock.sleep(POLL).await;
-        }
-    }
-
     async fn time_to_running(&self, run: u16) -> anyhow::Result<Duration> {
         let name = format!("runs-{run}");
         let mut watch = self.watch(&name).await?;
-        let began = self.clock.elapsed();
-        self.api.post(PODS, &pod(&name, "sleep 3600")).await?;
+        let began = self.target.clock.elapsed();
+        self.target.api.post(&self.all, &self.pod(&name, &["sleep", "3600"])).await?;
         until_phase(&mut watch, "Running").await?;
-        let took = self.clock.elapsed() - began;
+        let took = self.target.clock.elapsed() - began;
         self.remove(&name, &mut watch).await?;
         Ok(took)
     }
@@ -69,10 +72,10 @@ impl Pods<'_> {
     async fn time_to_first_call(&self, run: u16) -> anyhow::Result<Duration> {
         let name = format!("calls-{run}");
         let mut watch = self.watch(&name).await?;
-        let began = self.clock.now().as_nanosecond();
-        self.api.post(PODS, &pod(&name, FIRST_CALL)).await?;
+        let began = self.target.clock.now().as_nanosecond();
+        self.target.api.post(&self.all, &self.pod(&name, &["sh", "-c", FIRST_CALL])).await?;
         until_phase(&mut watch, "Succeeded").await?;
-        let log = self.api.get_bytes(&format!("{PODS}/{name}/log")).await?;
+        let log = self.target.api.get_bytes(&format!("{}/{name}/log", self.all)).await?;
         let log = String::from_utf8_lossy(&log).trim().to_owned();
         let called: i128 = log.parse().with_context(|| format!("cannot read the Pod's log {log:?}"))?;
         self.remove(&name, &mut watch).await?;
@@ -81,14 +84,27 @@ impl Pods<'_> {
     }
 
     async fn watch(&self, name: &str) -> anyhow::Result<Watch> {
-        self.api.watch(&format!("{PODS}?watch=true&fieldSelector=metadata.name%3D{name}")).await
+        let path = format!("{}?watch=true&fieldSelector=metadata.name%3D{name}", self.all);
+        self.target.api.watch(&path).await
     }
 
     /// One Pod at a time: the next one finds the node as this one did.
     async fn remove(&self, name: &str, watch: &mut Watch) -> anyhow::Result<()> {
-        self.api.delete(&format!("{PODS}/{name}?gracePeriodSeconds=1")).await?;
+        self.target.api.delete(&format!("{}/{name}?gracePeriodSeconds=1", self.all)).await?;
         while watch.next().await?["type"] != "DELETED" {}
         Ok(())
+    }
+
+    fn pod(&self, name: &str, command: &[&str]) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+            "spec": {
+                "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+                "containers": [{
+                    "name": "main", "image": self.image, "imagePullPolicy": "IfNotPresent", "command": command,
+                }],
+            },
+        })
     }
 }
 
@@ -102,14 +118,4 @@ async fn until_phase(watch: &mut Watch, wanted: &str) -> anyhow::Result<()> {
             _ => {}
         }
     }
-}
-
-fn pod(name: &str, script: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {
-            "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "main", "image": "coracle.local/host", "command": ["sh", "-c", script]}],
-        },
-    })
 }
