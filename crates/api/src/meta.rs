@@ -229,21 +229,8 @@ pub fn label_selector(at: &At<'_>, errs: &mut Errors) {
     labels(&at.get("matchLabels"), errs);
     for term in at.get("matchExpressions").items() {
         let values = term.get("values");
-        match term.peek_text("operator") {
-            "In" | "NotIn" => {
-                if values.is_empty() {
-                    errs.required(&values.path, "must be specified when `operator` is 'In' or 'NotIn'");
-                }
-            }
-            "Exists" | "DoesNotExist" => {
-                if !values.is_empty() {
-                    errs.forbidden(
-                        &values.path,
-                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                    );
-                }
-            }
-            _ => errs.bad_text(&term.get("operator"), "not a valid selector operator"),
+        if !set_operator(&term, errs) {
+            errs.bad_text(&term.get("operator"), "not a valid selector operator");
         }
         let key = term.get("key");
         errs.bad_texts(&key, names::qualified(key.text()));
@@ -251,6 +238,23 @@ pub fn label_selector(at: &At<'_>, errs: &mut Errors) {
             errs.bad_texts(&value, names::label_value(value.text()));
         }
     }
+}
+
+/// The values that an operator on a set takes. Whether it is one; others are the caller's to judge.
+pub fn set_operator(term: &At<'_>, errs: &mut Errors) -> bool {
+    let values = term.get("values");
+    match term.peek_text("operator") {
+        "In" | "NotIn" if values.is_empty() => {
+            errs.required(&values.path, "must be specified when `operator` is 'In' or 'NotIn'");
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let words = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            errs.forbidden(&values.path, words);
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        _ => return false,
+    }
+    true
 }
 
 /// Whether a label selector (`matchLabels`, `matchExpressions`) takes these labels.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use coracle_api::quantity::Quantity as Amount;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-
-use crate::amounts;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum FieldError {
@@ -121,8 +120,9 @@ pub(crate) fn resource_field(
     let divisor = selector.divisor.as_ref().map(|it| it.0.as_str()).filter(|it| !matches!(*it, "" | "0"));
     let divisor = divisor.unwrap_or("1");
     let bad = || FieldError::Divisor(divisor.to_owned());
-    let by = amounts::milli(divisor).filter(|by| *by > 0).ok_or_else(bad)?;
-    let amount = amounts::milli(amount).unwrap_or(0);
+    let by = Amount::parse(divisor).ok().map(Amount::nano).filter(|by| *by > 0);
+    let by = by.ok_or_else(bad)?;
+    let amount = Amount::parse(amount).map_or(0, Amount::nano);
     Ok((amount.div_euclid(by) + i128::from(amount.rem_euclid(by) != 0)).to_string())
 }
 

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod amounts;
 mod env;
 mod fields;
 mod kubelet;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use coracle_api::quantity::Quantity;
 use coracle_runtime::{
     ContainerConfig, Image, Mount, Propagation, Resources, SandboxConfig, Seccomp, SecurityContext,
 };
@@ -12,10 +13,10 @@ use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use super::plan::IMAGE_ANNOTATION;
 use super::spec::{self, Role};
 use super::{dns, hosts};
+use crate::Shared;
 use crate::env::{EnvError, EnvInputs, environment, expand};
 use crate::fields::Surroundings;
 use crate::volumes::Volumes;
-use crate::{Shared, amounts};
 
 pub(crate) const UID_LABEL: &str = "io.kubernetes.pod.uid";
 pub(crate) const POD_LABEL: &str = "io.kubernetes.pod.name";
@@ -222,7 +223,8 @@ fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), ConfigError> {
 fn amount(container: &Container, limits: bool, name: &str) -> Option<i128> {
     let resources = container.resources.as_ref()?;
     let map = if limits { resources.limits.as_ref() } else { resources.requests.as_ref() };
-    amounts::milli(&map?.get(name)?.0).filter(|amount| *amount > 0)
+    let amount = Quantity::parse(&map?.get(name)?.0).ok()?;
+    Some(i128::from(amount.milli_value())).filter(|amount| *amount > 0)
 }
 
 fn resources(shared: &Shared, pod: &Pod, container: &Container) -> Resources {

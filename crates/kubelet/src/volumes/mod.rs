@@ -13,11 +13,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use coracle_api::quantity::Quantity;
 use coracle_clock::Clock;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 
-use crate::amounts;
 use crate::fields::Surroundings;
 use crate::objects::Objects;
 use atomic::Payload;
@@ -157,8 +157,8 @@ fn empty_dir(cx: &VolumeCx<'_>, name: &str, source: &EmptyDirVolumeSource) -> Re
     match source.medium.as_deref().unwrap_or_default() {
         "" => {}
         "Memory" => {
-            let limit = source.size_limit.as_ref().and_then(|limit| amounts::whole(&limit.0));
-            tmpfs::ensure(&dir, limit.filter(|limit| *limit > 0), cx.memory)?;
+            let limit = source.size_limit.as_ref().and_then(|limit| Quantity::parse(&limit.0).ok());
+            tmpfs::ensure(&dir, limit.map(Quantity::value).filter(|limit| *limit > 0), cx.memory)?;
         }
         other => return Err(VolumeError::Content(format!("unsupported storage medium {other:?}"))),
     }

@@ -125,22 +125,11 @@ fn node_selector_term(at: &At<'_>, check_values: bool, errs: &mut Errors) {
 fn node_expression(term: &At<'_>, errs: &mut Errors) {
     let values = term.get("values");
     match term.peek_text("operator") {
-        "In" | "NotIn" => {
-            if values.is_empty() {
-                errs.required(&values.path, "must be specified when `operator` is 'In' or 'NotIn'");
-            }
+        "Gt" | "Lt" if values.len() != 1 => {
+            errs.required(&values.path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
         }
-        "Exists" | "DoesNotExist" => {
-            if !values.is_empty() {
-                let words = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errs.forbidden(&values.path, words);
-            }
-        }
-        "Gt" | "Lt" => {
-            if values.len() != 1 {
-                errs.required(&values.path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
-            }
-        }
+        "Gt" | "Lt" => {}
+        _ if meta::set_operator(term, errs) => {}
         _ => errs.bad_text(&term.get("operator"), "not a valid selector operator"),
     }
     let key = term.get("key");
