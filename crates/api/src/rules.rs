@@ -4,6 +4,7 @@
 //! read any field by its documented type. They never decode, store or authorise.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -138,6 +139,11 @@ pub trait Rules: Send + Sync {
     /// The seconds of grace a deletion gets, and whether the object stays until they are over (Pods). `asked` is what
     /// the caller's DeleteOptions said.
     fn grace_seconds(&self, _obj: &Value, _asked: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// How long after its last change an object of the kind is deleted.
+    fn time_to_live(&self) -> Option<Duration> {
         None
     }
 

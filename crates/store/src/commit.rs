@@ -1,6 +1,6 @@
 //! The only writer: orders transactions, makes them durable in groups and publishes them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use coracle_clock::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -51,6 +51,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn topics(&self) -> MutexGuard<'_, Topics> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,7 +81,7 @@ impl Shared {
         let compacted = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             index.publish(revision, root.clone(), events, self.clock.elapsed());
-            if past == Past::Unknown {
+            if past != Past::Known {
                 index.forget();
             }
             index.compacted
@@ -88,7 +92,10 @@ impl Shared {
             }
         }
         drop(observers);
-        self.topics().tell(revision, events, compacted);
+        match past {
+            Past::Known | Past::Unknown => self.topics().tell(revision, events, compacted),
+            Past::Missed => self.topics().cut(revision),
+        }
         self.revisions.send_replace(revision);
     }
 }
@@ -108,6 +115,8 @@ pub(crate) enum Past {
     Known,
     /// Nothing: revisions that were given out elsewhere lie there.
     Unknown,
+    /// Nothing, and `events` are only the difference, which does for observers: watchers are cut.
+    Missed,
 }
 
 /// What a group of transactions adds up to before it is durable.

@@ -6,18 +6,21 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::{QUEUE, Request, Shared, Work, Writer};
+use crate::etcd::Etcd;
 use crate::index::Root;
 use crate::log::Log;
 use crate::{Committed, Error, Snapshot, Txn};
 
 pub(crate) enum Engine {
     Local(Local),
+    Etcd(Etcd),
 }
 
 impl Engine {
     pub(crate) async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
         match self {
             Engine::Local(local) => local.request(Work::Txn(txn)).await,
+            Engine::Etcd(etcd) => etcd.commit(txn).await,
         }
     }
 
@@ -25,6 +28,25 @@ impl Engine {
     pub(crate) async fn restore(&self, state: Snapshot) -> Result<Committed, Error> {
         match self {
             Engine::Local(local) => local.request(Work::Restore(state)).await,
+            // etcd does not take as much in one transaction, and other servers' clients would see it half done.
+            Engine::Etcd(_) => {
+                Err(Error::Refused("etcd is restored by its own snapshots (etcdctl snapshot)".into()))
+            }
+        }
+    }
+
+    /// Wait until the index shows what anybody was told before this call. Of a log of our own it always does.
+    pub(crate) async fn sync(&self) -> Result<(), Error> {
+        match self {
+            Engine::Local(_) => Ok(()),
+            Engine::Etcd(etcd) => etcd.sync().await,
+        }
+    }
+
+    pub(crate) fn health(&self) -> Result<(), Error> {
+        match self {
+            Engine::Local(_) => Ok(()),
+            Engine::Etcd(etcd) => etcd.health(),
         }
     }
 
@@ -32,6 +54,7 @@ impl Engine {
     pub(crate) fn stop(&self) {
         match self {
             Engine::Local(local) => local.stop(),
+            Engine::Etcd(etcd) => etcd.stop(),
         }
     }
 }

@@ -143,6 +143,12 @@ impl Index {
         self.history.partition_point(|e| e.event.revision <= revision)
     }
 
+    /// The events that led to exactly `revision`, where they are still known.
+    pub(crate) fn events_at(&self, revision: u64) -> Vec<Arc<Event>> {
+        let known = self.history.range(self.after(revision.saturating_sub(1))..self.after(revision));
+        known.map(|e| e.event.clone()).collect()
+    }
+
     /// The known events under `prefix` up to and including `revision`.
     pub(crate) fn events(&self, prefix: &str, revision: u64) -> VecDeque<Arc<Event>> {
         let known = self.history.range(..self.after(revision)).map(|e| &e.event);

@@ -7,6 +7,7 @@
 
 mod commit;
 mod engine;
+mod etcd;
 mod event;
 mod index;
 mod log;
@@ -19,6 +20,7 @@ mod txn;
 mod version;
 mod watch;
 
+pub use etcd::EtcdOptions;
 pub use event::Event;
 pub use index::{HISTORY_AGE, HISTORY_BYTES, HISTORY_EVENTS, HISTORY_FRESH, Range, Snapshot};
 pub use log::OpenError;

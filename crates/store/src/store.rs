@@ -8,6 +8,7 @@ use coracle_clock::Clock;
 
 use crate::commit::Shared;
 use crate::engine::{Engine, Local};
+use crate::etcd::{Etcd, EtcdOptions};
 use crate::index::{FIRST_REVISION, Root};
 use crate::log::embedded::Embedded;
 use crate::log::memory::Memory;
@@ -52,6 +53,12 @@ impl Store {
         Ok(Store::start(Box::new(log), revision, root, clock))
     }
 
+    /// The store in an etcd cluster, together with whoever else uses it under the same prefix.
+    pub async fn etcd(options: &EtcdOptions, meta: MetaOf, clock: Clock) -> Result<Store, OpenError> {
+        let (etcd, shared) = Etcd::start(options, meta, clock).await?;
+        Ok(Store(Arc::new(Inner { shared, engine: Engine::Etcd(etcd) })))
+    }
+
     /// A store in memory that starts as `snapshot`. Costs nothing: the two share what neither changes.
     pub fn fork(snapshot: &Snapshot, clock: Clock) -> Store {
         Store::start(Box::new(Memory), snapshot.revision, snapshot.root().clone(), clock)
@@ -79,7 +86,12 @@ impl Store {
         self.0.engine.restore(state.clone()).await
     }
 
-    /// The present.
+    /// Wait until [`Store::snapshot`] shows every write that any server sharing this store acknowledged before the call.
+    pub async fn sync(&self) -> Result<(), Error> {
+        self.0.engine.sync().await
+    }
+
+    /// The present, as far as it is known here: see [`Store::sync`].
     pub fn snapshot(&self) -> Snapshot {
         self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner).snapshot()
     }
@@ -148,7 +160,8 @@ impl Store {
 
     /// Why the store takes no more writes, if so.
     pub fn health(&self) -> Result<(), Error> {
-        self.0.shared.halted().map_or(Ok(()), Err)
+        self.0.shared.halted().map_or(Ok(()), Err)?;
+        self.0.engine.health()
     }
 
     /// Finish the writes under way, end the watches and release the data directory. Reads go on.

@@ -15,26 +15,38 @@ use std::time::Duration;
 
 use coracle_clock::Clock;
 
-use crate::{Committed, Draft, Error, Event, Expect, Meta, MetaOf, Snapshot, Store, Txn, Watch};
+use crate::{Committed, Draft, Error, EtcdOptions, Event, Expect, Meta, MetaOf, Snapshot, Store, Txn, Watch};
 
 /// A store under test, with what it stands on.
 pub(crate) struct Sut {
     store: Store,
     clock: Clock,
     _dir: Option<tempfile::TempDir>,
+    _etcd: Option<coracle_testkit_etcd::Etcd>,
 }
 
 impl Sut {
     async fn memory() -> Sut {
         let clock = Clock::stepped(Default::default());
-        Sut { store: Store::memory_with(meta_of(), clock.clone()), clock, _dir: None }
+        Sut { store: Store::memory_with(meta_of(), clock.clone()), clock, _dir: None, _etcd: None }
+    }
+
+    /// On an etcd of its own, so that its revisions are those of the test.
+    pub(crate) async fn etcd() -> Sut {
+        let clock = Clock::stepped(Default::default());
+        let etcd = coracle_testkit_etcd::Etcd::start();
+        // The test's clock jumps over compactions, and each is a revision more.
+        let compaction = Duration::ZERO;
+        let options = EtcdOptions { endpoints: etcd.endpoints(), compaction, ..EtcdOptions::default() };
+        let store = Store::etcd(&options, meta_of(), clock.clone()).await.unwrap();
+        Sut { store, clock, _dir: None, _etcd: Some(etcd) }
     }
 
     async fn embedded() -> Sut {
         let clock = Clock::stepped(Default::default());
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_with(dir.path().join("data"), meta_of(), clock.clone()).await.unwrap();
-        Sut { store, clock, _dir: Some(dir) }
+        Sut { store, clock, _dir: Some(dir), _etcd: None }
     }
 
     async fn create(&self, key: &str, value: &str) -> u64 {
@@ -122,13 +134,24 @@ fn assert_silent(watch: &mut Watch) {
     assert_eq!(watch.ready(10).unwrap().iter().map(|e| say(e)).collect::<Vec<_>>(), Vec::<String>::new());
 }
 
-macro_rules! on_every_log {
+/// For what only a log of our own does, such as becoming an earlier state.
+macro_rules! on_every_log_of_our_own {
     ($($test:ident)*) => {
         mod memory {
             $(#[tokio::test] async fn $test() { super::$test(crate::suite::Sut::memory().await).await })*
         }
         mod embedded {
             $(#[tokio::test] async fn $test() { super::$test(crate::suite::Sut::embedded().await).await })*
+        }
+    };
+}
+use on_every_log_of_our_own;
+
+macro_rules! on_every_log {
+    ($($test:ident)*) => {
+        crate::suite::on_every_log_of_our_own! { $($test)* }
+        mod etcd {
+            $(#[tokio::test] async fn $test() { super::$test(crate::suite::Sut::etcd().await).await })*
         }
     };
 }

@@ -67,6 +67,15 @@ pub enum Error {
     Future { wanted: u64, present: u64 },
     #[error("the watcher was too slow and has missed events")]
     Slow,
+    /// It was tried; whether it is done, only looking can tell.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(Arc<str>),
+    /// Nothing was done.
+    #[error("etcd cannot be reached: {0}")]
+    Unavailable(Arc<str>),
+    /// Nothing was done, nor would it be another time.
+    #[error("{0}")]
+    Refused(Arc<str>),
     #[error("the store takes no more writes: {0}")]
     Halted(Arc<str>),
     #[error("the store is closed")]

@@ -1,6 +1,7 @@
 //! One stored version of one object: its bytes as clients get them, and the few facts that selecting needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,6 +14,8 @@ pub struct Meta {
     pub labels: Vec<(String, String)>,
     /// The kind's selectable fields.
     pub fields: Vec<(&'static str, String)>,
+    /// How long after this version was written the object is to be deleted.
+    pub ttl: Option<Duration>,
 }
 
 impl Meta {

@@ -37,6 +37,12 @@ impl Queue {
         true
     }
 
+    /// Leave all positions behind, even that of a reader who has seen everything.
+    fn cut(&mut self) {
+        self.gone += self.events.len() as u64 + 1;
+        self.events.clear();
+    }
+
     /// The events from position `at` that came after revision `after`, at most `most`.
     fn read(&self, at: &mut u64, after: u64, most: usize) -> Result<Vec<Arc<Event>>, Error> {
         let Some(from) = at.checked_sub(self.gone) else { return Err(Error::Slow) };
@@ -120,6 +126,15 @@ impl Topics {
         self.told.store(revision, Ordering::Release);
         self.tick(compacted);
         for topic in moved {
+            topic.moved.send_replace(());
+        }
+    }
+
+    /// What happened until `revision` is not known: no watcher may go on as if it had been told.
+    pub(crate) fn cut(&mut self, revision: u64) {
+        self.told.store(revision, Ordering::Release);
+        for topic in self.by_prefix.values().filter_map(Weak::upgrade) {
+            topic.queue().cut();
             topic.moved.send_replace(());
         }
     }

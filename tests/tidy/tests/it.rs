@@ -30,7 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("coracle-apiproxy", &["coracle-clock"]),
     // `kubectl proxy` is the sidecar's own code.
     ("coracle-cli", &["coracle-apiproxy", "coracle-clock"]),
-    ("coracle-testkit", &[]),
+    ("coracle-testkit", &["coracle-testkit-etcd"]),
+    ("coracle-testkit-etcd", &[]),
     ("coracle-e2e", &["coracle-testkit"]),
     ("coracle-tidy", &[]),
     ("xtask", &[]),

@@ -67,6 +67,7 @@ pub(crate) fn meta(kind: &Kind, stored: &Value) -> Meta {
         deletion_timestamp: deleted.parse::<jiff::Timestamp>().ok().map(|t| t.as_second()),
         labels: object::labels(stored).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
         fields: kind.rules.selectable().iter().map(|p| (*p, kind.rules.field(stored, p))).collect(),
+        ttl: kind.rules.time_to_live(),
     }
 }
 

@@ -39,6 +39,8 @@ pub enum OpenError {
     Format { file: PathBuf, found: String, known: u32 },
     #[error("{} is damaged: {reason}", file.display())]
     Damaged { file: PathBuf, reason: String },
+    #[error("etcd at {endpoints}: {reason}")]
+    Etcd { endpoints: String, reason: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
 }

@@ -94,7 +94,7 @@ async fn told_after(sut: &Sut, revision: u64) -> Vec<String> {
     told(&mut watch, 1).await
 }
 
-on_every_log! {
+on_every_log_of_our_own! {
     a_restored_state_comes_as_events
     nothing_to_restore_is_no_event
     a_stale_write_after_a_restore_is_refused

@@ -1,5 +1,7 @@
 //! The rules of Events, in the core group and in events.k8s.io: two views of the same objects.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::at::At;
@@ -22,6 +24,9 @@ const ACTION_MAX: usize = 128;
 const INSTANCE_MAX: usize = 128;
 const NOTE_MAX: usize = 1024;
 
+/// kube-apiserver's `--event-ttl`.
+const TIME_TO_LIVE: Duration = Duration::from_secs(3600);
+
 /// The old name and the new one of what both views have.
 const RENAMED: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
@@ -34,6 +39,10 @@ const RENAMED: [(&str, &str); 7] = [
 ];
 
 impl Rules for Event {
+    fn time_to_live(&self) -> Option<Duration> {
+        Some(TIME_TO_LIVE)
+    }
+
     fn validate(&self, obj: &Value, errs: &mut Errors) {
         let event = At::root(obj);
         involved_namespace(&event, errs);
