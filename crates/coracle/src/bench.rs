@@ -5,14 +5,17 @@
 mod access;
 mod client;
 mod cluster;
+mod flight;
 mod load;
 mod pods;
 mod process;
 mod report;
 mod rows;
 mod samples;
+mod scale;
 mod start;
 mod target;
+mod watches;
 
 use std::path::PathBuf;
 
@@ -56,6 +59,21 @@ pub(crate) struct Args {
     /// Measure these parts only, by the names below
     #[arg(long, value_name = "PART", value_delimiter = ',', hide_possible_values = true)]
     only: Vec<Part>,
+    /// watches: how many
+    #[arg(long, default_value_t = watches::USUAL_WATCHES, value_parser = clap::value_parser!(u32).range(1..))]
+    watches: u32,
+    /// watches: updates a second, each of which reaches all of them
+    #[arg(long, default_value_t = watches::USUAL_UPDATES, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    updates: u32,
+    /// watches: for so many seconds
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// scale: how many Pods
+    #[arg(long, default_value_t = scale::USUAL_PODS, value_parser = clap::value_parser!(u32).range(500..=450_000))]
+    scale_pods: u32,
+    /// scale: how many Nodes
+    #[arg(long, default_value_t = scale::USUAL_NODES, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    scale_nodes: u32,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -95,6 +113,10 @@ enum Part {
     Watch,
     /// Delete each
     Delete,
+    /// Only when asked for: memory an idle watch, updates to all of them, a reader that stalls
+    Watches,
+    /// Only when asked for: many Pods and Nodes on a cluster of our own; memory, reads, restart
+    Scale,
 }
 
 /// What is measured when nothing is chosen.
@@ -133,9 +155,9 @@ struct Bench {
 impl Bench {
     /// What cannot be measured is said before anything is.
     fn check(&self) -> anyhow::Result<()> {
-        let own_only = [Part::Start, Part::Node];
+        let own_only = [Part::Start, Part::Node, Part::Scale];
         if self.args.kubeconfig.is_some() && self.args.only.iter().any(|part| own_only.contains(part)) {
-            bail!("start and node are measured on clusters of our own, without --kubeconfig");
+            bail!("start, node and scale are measured on clusters of our own, without --kubeconfig");
         }
         Ok(())
     }
@@ -162,14 +184,18 @@ impl Bench {
                 start::control_plane(&self.clock, self.args.runs, report).await?;
             }
             self.own_node(report).await?;
-            let parts = self.load_parts();
-            if parts.is_empty() {
-                return Ok(());
+            if !self.load_parts().is_empty() || self.wants(Part::Watches) {
+                let cluster = Cluster::start(Kind::ApiOnly, &self.clock).await?;
+                let target = cluster.target(&self.args.namespace, &self.clock)?;
+                target.prepare().await?;
+                self.requests(&target, report).await?;
             }
-            let cluster = Cluster::start(Kind::ApiOnly, &self.clock).await?;
-            let target = cluster.target(&self.args.namespace, &self.clock)?;
-            target.prepare().await?;
-            load::measure(&target, &parts, self.args.pods, report).await
+            if self.wants(Part::Scale) {
+                let (pods, nodes) = (self.args.scale_pods, self.args.scale_nodes);
+                let sizes = scale::Sizes::new(pods as usize, nodes as usize);
+                scale::measure(&self.clock, &self.args.namespace, sizes, report).await?;
+            }
+            Ok(())
         })
         .await
     }
@@ -219,9 +245,22 @@ impl Bench {
             None if self.args.only.contains(&Part::Running) => bail!("running needs an --image"),
             _ => {}
         }
+        self.requests(target, report).await
+    }
+
+    /// What any server can be asked for.
+    async fn requests(&self, target: &Target, report: &mut Report) -> anyhow::Result<()> {
         let parts = self.load_parts();
         if !parts.is_empty() {
             load::measure(target, &parts, self.args.pods, report).await?;
+        }
+        if self.wants(Part::Watches) {
+            let sizes = watches::Sizes {
+                watches: self.args.watches as usize,
+                updates_a_second: self.args.updates as usize,
+                seconds: self.args.seconds as usize,
+            };
+            watches::measure(target, sizes, report).await?;
         }
         Ok(())
     }

@@ -7,8 +7,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -19,8 +22,13 @@ pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
 pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
+/// The kernel holds so little for a reader that does not read (it doubles this); a usual buffer would hide it for long.
+const FROZEN_BUFFER: usize = 16 << 10;
+/// The largest window that HTTP/2 has.
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
 /// What drives a connection; requests on it stand still when it is not polled.
-pub(crate) type Connection = http2::Connection<TokioIo<TlsStream<TcpStream>>, Full<Bytes>, TokioExecutor>;
+type Connection = http2::Connection<TokioIo<TlsStream<TcpStream>>, Full<Bytes>, TokioExecutor>;
 
 impl Access {
     pub(crate) async fn connect(&self) -> anyhow::Result<Api> {
@@ -30,13 +38,31 @@ impl Access {
         Ok(api)
     }
 
+    /// A connection that can be told to read no more. Its HTTP/2 windows are as large as can be, so that it is the
+    /// window of TCP that closes then.
+    pub(crate) async fn connect_to_freeze(&self) -> anyhow::Result<(Api, Freezable)> {
+        let stream = self.dial().await?;
+        setsockopt(&stream, sockopt::RcvBuf, &FROZEN_BUFFER)?;
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.initial_stream_window_size(WINDOW_MAX).initial_connection_window_size(WINDOW_MAX);
+        let (api, mut connection) = self.handshake(stream, &http).await?;
+        let (stop, stopped) = oneshot::channel();
+        let driver = tokio::spawn(async move {
+            tokio::select! {
+                _ = &mut connection => None,
+                _ = stopped => Some(connection),
+            }
+        });
+        Ok((api, Freezable { stop, driver }))
+    }
+
     async fn dial(&self) -> anyhow::Result<TcpStream> {
         let to = (self.host.as_str(), self.port);
         TcpStream::connect(to).await.with_context(|| format!("cannot reach the server {}", self.authority()))
     }
 
     /// HTTP/2 over TLS on a connection that there is already.
-    pub(super) async fn handshake(
+    async fn handshake(
         &self,
         stream: TcpStream,
         http: &http2::Builder<TokioExecutor>,
@@ -50,6 +76,29 @@ impl Access {
         let (sender, connection) = http.handshake(TokioIo::new(tls)).await?;
         let base = format!("https://{}{}", self.authority(), self.prefix);
         Ok((Api { sender, base, headers: self.headers.clone() }, connection))
+    }
+}
+
+/// A connection that runs.
+pub(crate) struct Freezable {
+    stop: oneshot::Sender<()>,
+    driver: JoinHandle<Option<Connection>>,
+}
+
+impl Freezable {
+    pub(crate) async fn freeze(self) -> anyhow::Result<Frozen> {
+        // It fails only where the connection has ended, which the next line tells.
+        let _ = self.stop.send(());
+        Ok(Frozen(self.driver.await?.context("the connection has ended")?))
+    }
+}
+
+/// A connection that stands still, and is still open.
+pub(crate) struct Frozen(Connection);
+
+impl Frozen {
+    pub(crate) fn thaw(self) {
+        tokio::spawn(self.0);
     }
 }
 

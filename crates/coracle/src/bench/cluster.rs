@@ -34,14 +34,24 @@ pub(crate) struct Cluster {
     pub(crate) spawned: Duration,
     /// From there to the first 200 of /readyz.
     pub(crate) ready: Duration,
+    kind: Kind,
+    port: u16,
     process: Process,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Cluster {
     pub(crate) async fn start(kind: Kind, clock: &Clock) -> anyhow::Result<Cluster> {
         let dir = tempfile::Builder::new().prefix("coracle-bench-").tempdir()?;
         Cluster::start_in(dir, kind, free_port()?, clock).await
+    }
+
+    /// Stop it in the clean way and start it again on what it stored.
+    pub(crate) async fn restart(self, clock: &Clock) -> anyhow::Result<Cluster> {
+        drop(self.process);
+        // Written anew once the server serves.
+        std::fs::remove_file(self.dir.path().join("kubeconfig"))?;
+        Cluster::start_in(self.dir, self.kind, self.port, clock).await
     }
 
     async fn start_in(dir: TempDir, kind: Kind, port: u16, clock: &Clock) -> anyhow::Result<Cluster> {
@@ -69,7 +79,7 @@ impl Cluster {
         };
         let up = clock.timeout(START_TIMEOUT, up).await;
         let (access, api, ready) = up.context("the cluster did not become ready")??;
-        Ok(Cluster { api, access, spawned, ready, process, _dir: dir })
+        Ok(Cluster { api, access, spawned, ready, kind, port, process, dir })
     }
 
     pub(crate) fn processes(&self) -> anyhow::Result<Processes> {

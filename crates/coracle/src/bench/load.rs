@@ -1,4 +1,4 @@
-//! The server's own CPU time an operation, with requests of an ordinary client in flight.
+//! The server's own CPU time an operation: one phase after another on the same Pods.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,21 +7,18 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use coracle_clock::Clock;
-use futures::{StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Part;
 use super::client::{Api, JSON, PROTOBUF, TABLE, Watch};
+use super::flight::{IN_FLIGHT, Load};
 use super::report::{Measured, Report, micros};
 use super::rows::{self, Row};
 use super::samples::Latencies;
 use super::target::Target;
 
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-/// As many as the reference was measured with.
-const IN_FLIGHT: usize = 32;
-const CONNECTIONS: usize = 4;
 /// Whole lists are large: as many at a time as there are cores in the reference's measurement.
 const LISTS_IN_FLIGHT: usize = 2;
 const LISTS: usize = 30;
@@ -59,38 +56,28 @@ pub(crate) async fn measure(
     n: u32,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        connections.push(target.access.connect().await?);
-    }
     let n = n as usize;
-    let mut load = Load { target, clock: &target.clock, connections, pods: Pods::new(target, n), report, n };
+    let load = Load::new(target).await?;
+    let mut phases = Phases { target, clock: &target.clock, load, pods: Pods::new(target, n), report, n };
     for part in PARTS {
-        load.part(*part, parts.contains(part)).await?;
+        phases.part(*part, parts.contains(part)).await?;
     }
     if let Some(memory) = target.memory_mib()? {
-        load.report.add(&rows::MEMORY, Measured::figure(memory));
+        phases.report.add(&rows::MEMORY, Measured::figure(memory));
     }
     Ok(())
 }
 
-struct Load<'a> {
+struct Phases<'a> {
     target: &'a Target,
     clock: &'a Clock,
-    connections: Vec<Api>,
+    load: Load<'a>,
     pods: Pods,
     report: &'a mut Report,
     n: usize,
 }
 
-/// What a phase took.
-struct Taken {
-    cpu: Option<Duration>,
-    wall: Duration,
-    each: Vec<Duration>,
-}
-
-impl Load<'_> {
+impl Phases<'_> {
     async fn part(&mut self, part: Part, is_wanted: bool) -> anyhow::Result<()> {
         let (pods, n) = (self.pods.clone(), self.n);
         let pods = &pods;
@@ -98,7 +85,7 @@ impl Load<'_> {
             let create = |api: Api, i| async move { api.post(&pods.all, &pods.pod(i)).await.map(drop) };
             // The others need the Pods, wanted or not.
             if !is_wanted {
-                return self.run(n, IN_FLIGHT, create).await.map(drop);
+                return self.load.run(n, IN_FLIGHT, create).await.map(drop);
             }
             return self.phase(&rows::CREATE, n, IN_FLIGHT, create).await;
         }
@@ -168,55 +155,24 @@ impl Load<'_> {
     where
         F: Future<Output = anyhow::Result<()>>,
     {
-        let taken = self.run(n, in_flight, operation).await;
+        let taken = self.load.run(n, in_flight, operation).await;
         let taken = taken.with_context(|| format!("cannot measure {:?}", row.title))?;
-        self.report.add(
-            row,
-            Measured {
-                figure: taken.cpu.map(|cpu| micros(cpu) / n as f64),
-                per_second: Some(n as f64 / taken.wall.as_secs_f64()),
-                latencies: Latencies::of(taken.each),
-                memory_mib: self.target.memory_mib()?,
-                is_refused: false,
-            },
-        );
+        self.report.add(row, taken.measured(self.target)?);
         Ok(())
-    }
-
-    async fn run<F>(
-        &self,
-        n: usize,
-        in_flight: usize,
-        operation: impl Fn(Api, usize) -> F,
-    ) -> anyhow::Result<Taken>
-    where
-        F: Future<Output = anyhow::Result<()>>,
-    {
-        let (cpu, began) = (self.target.cpu()?, self.clock.elapsed());
-        let calls = (0..n).map(|i| {
-            let call = operation(self.connections[i % CONNECTIONS].clone(), i);
-            async {
-                let began = self.clock.elapsed();
-                call.await?;
-                anyhow::Ok(self.clock.elapsed() - began)
-            }
-        });
-        let each = futures::stream::iter(calls).buffer_unordered(in_flight).try_collect().await?;
-        let cpu = self.target.cpu()?.zip(cpu).map(|(after, before)| after.saturating_sub(before));
-        Ok(Taken { cpu, wall: self.clock.elapsed() - began, each })
     }
 
     /// What patches cost with many watchers, less what they cost with none, for each event that arrived. The latency is
     /// that from a patch being sent to one watcher's hearing of it.
     async fn watch_events(&mut self) -> anyhow::Result<()> {
         let (pods, clock) = (&self.pods, self.clock);
-        let alone = self.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| pods.patch(api, i, "unwatched")).await?;
+        let alone =
+            self.load.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| pods.patch(api, i, "unwatched")).await?;
         let list: Value = self.target.api.get(&format!("{}?limit=1", pods.all)).await?;
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         let mut watches: Vec<Watch> = Vec::new();
         for i in 0..WATCHERS {
             let from = format!("{}?watch=true&resourceVersion={version}", pods.all);
-            watches.push(self.connections[i % CONNECTIONS].watch(&from).await?);
+            watches.push(self.load.connection(i).watch(&from).await?);
         }
         let timed = watches.pop();
         let sent: Vec<AtomicU64> = (0..WATCHED_PATCHES).map(|_| AtomicU64::new(0)).collect();
@@ -236,7 +192,7 @@ impl Load<'_> {
             }
             anyhow::Ok(latencies)
         };
-        let patches = self.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| {
+        let patches = self.load.run(WATCHED_PATCHES, IN_FLIGHT, |api, i| {
             sent[i].store(nanos(clock.elapsed()), Ordering::Relaxed);
             pods.patch(api, i, "watched")
         });
@@ -250,7 +206,7 @@ impl Load<'_> {
             per_second: Some(events / (clock.elapsed() - began).as_secs_f64()),
             latencies: Latencies::of(latencies),
             memory_mib: self.target.memory_mib()?,
-            is_refused: false,
+            ..Measured::default()
         };
         self.report.add(&rows::WATCH, measured);
         Ok(())

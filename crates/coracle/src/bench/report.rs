@@ -18,6 +18,8 @@ pub(crate) struct Measured {
     pub(crate) memory_mib: Option<f64>,
     /// The server does not do this at all.
     pub(crate) is_refused: bool,
+    /// Taken at another size than that for which the target is meant.
+    pub(crate) is_other_size: bool,
 }
 
 impl Measured {
@@ -35,6 +37,10 @@ impl Measured {
 
     pub(crate) fn with_memory(self, memory_mib: Option<f64>) -> Measured {
         Measured { memory_mib, ..self }
+    }
+
+    pub(crate) fn of_size(self, is_usual: bool) -> Measured {
+        Measured { is_other_size: !is_usual, ..self }
     }
 
     fn in_millis(&self, which: impl Fn(Latencies) -> Duration) -> Option<f64> {
@@ -86,19 +92,20 @@ impl Report {
     }
 
     /// What kube-apiserver took and what is to be reached, where that holds for so many Pods.
-    fn yardsticks(&self, row: &Row) -> (Option<(f64, f64)>, Option<f64>) {
-        if row.grows && self.pods != REFERENCE_PODS { (None, None) } else { (row.reference, row.target) }
+    fn yardsticks(&self, row: &Row, measured: &Measured) -> (Option<(f64, f64)>, Option<f64>) {
+        let is_other_size = measured.is_other_size || (row.grows && self.pods != REFERENCE_PODS);
+        if is_other_size { (None, None) } else { (row.reference, row.target) }
     }
 
     fn reached(&self, row: &Row, measured: &Measured) -> Option<bool> {
         if measured.is_refused {
             return Some(false);
         }
-        Some(measured.figure? <= self.yardsticks(row).1?)
+        Some(measured.figure? <= self.yardsticks(row, measured).1?)
     }
 
     fn line(&self, row: &Row, measured: &Measured) -> String {
-        let (reference, target) = self.yardsticks(row);
+        let (reference, target) = self.yardsticks(row, measured);
         let figure = measured.figure.map(|value| shown(value, row.unit)).unwrap_or_else(|| "-".into());
         let reference = reference.map(|range| shown_range(range, row.unit)).unwrap_or_default();
         let target = target.map(|value| format!("≤ {}", shown(value, row.unit))).unwrap_or_default();
@@ -186,7 +193,7 @@ impl Report {
             .rows
             .iter()
             .map(|(row, measured)| {
-                let (reference, target) = self.yardsticks(row);
+                let (reference, target) = self.yardsticks(row, measured);
                 json!({
                     "name": row.name,
                     "title": row.title,
@@ -238,7 +245,8 @@ fn shown(value: f64, unit: Unit) -> String {
         Unit::Cpu | Unit::Time if value < 1000.0 => format!("{} µs", significant(value)),
         Unit::Cpu | Unit::Time if value < 1e6 => format!("{} ms", significant(value / 1000.0)),
         Unit::Cpu | Unit::Time => format!("{} s", significant(value / 1e6)),
-        Unit::MiB => format!("{} {}", significant(value), unit.name()),
+        Unit::MiB | Unit::KiB | Unit::Percent => format!("{} {}", significant(value), unit.name()),
+        Unit::Count => significant(value),
     }
 }
 
@@ -292,7 +300,7 @@ mod tests {
             per_second: Some(rate),
             latencies: Some(latencies),
             memory_mib: Some(memory_mib),
-            is_refused: false,
+            ..Measured::default()
         }
     }
 

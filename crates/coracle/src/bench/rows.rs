@@ -10,6 +10,10 @@ pub(crate) enum Unit {
     /// Microseconds that passed.
     Time,
     MiB,
+    KiB,
+    Percent,
+    /// A number without a unit.
+    Count,
 }
 
 impl Unit {
@@ -18,6 +22,9 @@ impl Unit {
             Unit::Cpu => "µs CPU",
             Unit::Time => "µs",
             Unit::MiB => "MiB",
+            Unit::KiB => "KiB",
+            Unit::Percent => "%",
+            Unit::Count => "",
         }
     }
 }
@@ -94,3 +101,25 @@ pub(crate) const WATCH: Row =
 pub(crate) const DELETE: Row = operation("delete", "delete", 4690.0, 150.0);
 pub(crate) const MEMORY: Row =
     Row::new("memory", "memory after all that", Unit::MiB).reference(820.0, 1070.0).at_most(100.0).grows();
+
+pub(crate) const IDLE_WATCH: Row = Row::new("idle-watch", "memory an idle watch", Unit::KiB).at_most(8.0);
+pub(crate) const FAN_OUT: Row =
+    Row::new("fan-out", "an update to all watches, p99", Unit::Time).at_most(250.0 * MS);
+pub(crate) const FAN_OUT_CPU: Row = Row::new("fan-out-cpu", "the same, one event to one watch", Unit::Cpu);
+pub(crate) const STALLED: Row =
+    Row::new("stalled", "with a stalled reader, p99", Unit::Time).at_most(250.0 * MS);
+pub(crate) const STALLED_CPU: Row =
+    Row::new("stalled-cpu", "what the others cost more", Unit::Percent).at_most(10.0);
+pub(crate) const STALLED_ALIVE: Row =
+    Row::new("stalled-alive", "watches of that reader not cut", Unit::Count).at_most(0.0);
+
+pub(crate) const SCALE_LOAD: Row = Row::new("scale-load", "create one of them", Unit::Cpu);
+pub(crate) const SCALE_MEMORY: Row =
+    Row::new("scale-memory", "memory with all of them", Unit::MiB).at_most(1536.0);
+pub(crate) const SCALE_GET: Row = Row::new("scale-get", "get a Pod, p99", Unit::Time).at_most(5.0 * MS);
+pub(crate) const SCALE_LIST: Row =
+    Row::new("scale-list", "list one namespace (500 Pods)", Unit::Cpu).at_most(3.0 * MS);
+pub(crate) const SCALE_RESTART: Row =
+    Row::new("scale-restart", "restart to /readyz", Unit::Time).at_most(3.0 * S);
+pub(crate) const SCALE_RESTARTED: Row =
+    Row::new("scale-restarted", "memory after the restart", Unit::MiB).at_most(1536.0);

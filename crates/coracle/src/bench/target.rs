@@ -24,6 +24,7 @@ const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A slow server deletes 5,000 Pods in less.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(60);
 
+#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) api: Api,
     pub(crate) access: Access,
@@ -56,6 +57,11 @@ impl Target {
     ) -> Target {
         let run = format!("{}-{}", std::process::id(), clock.now().as_nanosecond());
         Target { api, access, processes, clock: clock.clone(), namespace: namespace.to_owned(), run }
+    }
+
+    /// The same server, another namespace.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Target {
+        Target { namespace: namespace.to_owned(), ..self.clone() }
     }
 
     /// A path under the namespace: `pods`, `configmaps/x`.
