@@ -1,19 +1,20 @@
 //! The addresses and ports of Services: handed out together with the write that needs them, known from the store.
 
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_api::field::{Errors, Path};
 use coracle_api::{Kind, Status, object};
-use coracle_store::{Event, Store};
+use coracle_store::{Event, Observer};
+use imbl::HashMap;
 use rand::Rng;
 use serde_json::{Value, json};
 
 use crate::server::Cidr;
 
-const PREFIX: &str = "/registry/services/";
+/// Where Services are stored.
+pub(crate) const PREFIX: &str = "/registry/services/";
 
 /// What is taken. Clones share it.
 #[derive(Clone, Debug)]
@@ -23,13 +24,50 @@ pub(crate) struct Addresses {
     taken: Arc<Mutex<Taken>>,
 }
 
-#[derive(Debug, Default)]
+/// How many hold each address and port: two for the moment in which a write has them and the store does, too, or in which
+/// two Services change places. Persistent maps: a copy costs nothing.
+#[derive(Clone, Debug, Default)]
 struct Taken {
-    addresses: HashSet<Ipv4Addr>,
-    ports: HashSet<u16>,
+    addresses: Held<Ipv4Addr>,
+    ports: Held<u16>,
 }
 
-/// What one write took. Given back when the write does not happen.
+#[derive(Clone, Debug)]
+struct Held<T>(HashMap<T, u32>);
+
+impl<T> Default for Held<T> {
+    fn default() -> Held<T> {
+        Held(HashMap::new())
+    }
+}
+
+impl<T: Copy + Eq + std::hash::Hash> Held<T> {
+    fn contains(&self, what: &T) -> bool {
+        self.0.contains_key(what)
+    }
+
+    fn hold(&mut self, what: T) {
+        *self.0.entry(what).or_insert(0) += 1;
+    }
+
+    /// Hold what nobody holds.
+    fn take(&mut self, what: T) -> bool {
+        let free = !self.contains(&what);
+        if free {
+            self.hold(what);
+        }
+        free
+    }
+
+    fn release(&mut self, what: &T) {
+        match self.0.get_mut(what) {
+            Some(holders) if *holders > 1 => *holders -= 1,
+            _ => drop(self.0.remove(what)),
+        }
+    }
+}
+
+/// What one write took, until it has happened, and the store says what is taken, or has not.
 #[derive(Debug, Default)]
 pub(crate) struct Reserved {
     from: Option<Addresses>,
@@ -37,23 +75,12 @@ pub(crate) struct Reserved {
     ports: Vec<u16>,
 }
 
-impl Reserved {
-    /// The write has happened: from here the store says what is taken.
-    pub(crate) fn keep(mut self) {
-        self.from = None;
-    }
-}
-
 impl Drop for Reserved {
     fn drop(&mut self) {
         let Some(from) = &self.from else { return };
         let mut taken = from.taken();
-        self.addresses.iter().for_each(|a| {
-            taken.addresses.remove(a);
-        });
-        self.ports.iter().for_each(|p| {
-            taken.ports.remove(p);
-        });
+        self.addresses.iter().for_each(|a| taken.addresses.release(a));
+        self.ports.iter().for_each(|p| taken.ports.release(p));
     }
 }
 
@@ -61,7 +88,7 @@ impl Addresses {
     pub(crate) fn new(cidr: Cidr, ports: RangeInclusive<u16>) -> Addresses {
         let addresses = Addresses { cidr, ports, taken: Arc::default() };
         // The first address is the API server's own.
-        addresses.taken().addresses.insert(addresses.first());
+        addresses.taken().addresses.hold(addresses.first());
         addresses
     }
 
@@ -79,10 +106,16 @@ impl Addresses {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keep what is taken as the store has it.
-    pub(crate) fn follow(&self, store: &Store) {
+    /// What is taken here, for a cluster that begins as this one is.
+    pub(crate) fn fork(&self) -> Addresses {
+        let taken = Arc::new(Mutex::new(self.taken().clone()));
+        Addresses { cidr: self.cidr, ports: self.ports.clone(), taken }
+    }
+
+    /// Keeps what is taken as the store has it, where that covers [`PREFIX`].
+    pub(crate) fn observer(&self) -> Observer {
         let this = self.clone();
-        store.observe(PREFIX, Box::new(move |event: &Event| this.apply(event)));
+        Box::new(move |event: &Event| this.apply(event))
     }
 
     fn apply(&self, event: &Event) {
@@ -93,13 +126,11 @@ impl Addresses {
         let first = self.first();
         let mut taken = self.taken();
         for a in addresses_of(&before).into_iter().filter(|a| *a != first) {
-            taken.addresses.remove(&a);
+            taken.addresses.release(&a);
         }
-        for p in ports_of(&before) {
-            taken.ports.remove(&p);
-        }
-        taken.addresses.extend(addresses_of(&after));
-        taken.ports.extend(ports_of(&after));
+        ports_of(&before).iter().for_each(|p| taken.ports.release(p));
+        addresses_of(&after).into_iter().filter(|a| *a != first).for_each(|a| taken.addresses.hold(a));
+        ports_of(&after).into_iter().for_each(|p| taken.ports.hold(p));
     }
 
     pub(crate) fn for_create(&self, kind: &Kind, obj: &mut Value) -> Result<Reserved, Status> {
@@ -172,7 +203,7 @@ impl Addresses {
                 self.cidr.base, self.cidr.bits
             ));
         }
-        if !self.taken().addresses.insert(a) {
+        if !self.taken().addresses.take(a) {
             return refuse("provided IP is already allocated".into());
         }
         reserved.addresses.push(a);
@@ -191,7 +222,7 @@ impl Addresses {
             .find(|a| !taken.addresses.contains(a));
         match found {
             Some(a) => {
-                taken.addresses.insert(a);
+                taken.addresses.hold(a);
                 reserved.addresses.push(a);
             }
             None => {
@@ -202,11 +233,11 @@ impl Addresses {
     }
 
     fn fill_ports(&self, obj: &mut Value, old: &Value, reserved: &mut Reserved, errs: &mut Errors) {
-        let held: HashSet<u16> = ports_of(old).into_iter().collect();
+        let held = ports_of(old);
         let kind = object::text(obj, &["spec", "type"]).to_owned();
         let allocates = object::at(obj, &["spec", "allocateLoadBalancerNodePorts"]).as_bool() != Some(false);
         let needs = kind == "NodePort" || (kind == "LoadBalancer" && allocates);
-        let mut mine: HashSet<u16> = HashSet::new();
+        let mut mine: Vec<u16> = Vec::new();
         let ports = object::map_at_mut(obj, &["spec"]).get_mut("ports").and_then(Value::as_array_mut);
         for (i, port) in ports.into_iter().flatten().enumerate() {
             let asked = port.get("nodePort").and_then(Value::as_u64).and_then(|p| u16::try_from(p).ok());
@@ -218,7 +249,7 @@ impl Addresses {
                 None => None,
             };
             if let Some(p) = taken {
-                mine.insert(p);
+                mine.push(p);
                 object::map_mut(port).insert("nodePort".into(), json!(p));
             }
         }
@@ -234,7 +265,7 @@ impl Addresses {
             errs.invalid(at, &json!(p), words);
             return None;
         }
-        if !self.taken().ports.insert(p) {
+        if !self.taken().ports.take(p) {
             errs.invalid(at, &json!(p), "provided port is already allocated");
             return None;
         }
@@ -249,7 +280,7 @@ impl Addresses {
         let found = candidates.find(|p| !taken.ports.contains(p));
         match found {
             Some(p) => {
-                taken.ports.insert(p);
+                taken.ports.hold(p);
                 reserved.ports.push(p);
             }
             None => errs.internal(at, "failed to allocate a nodePort: range is full"),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use coracle_api::catalog::Catalog;
 use coracle_auth::{Directory, Found, Policy, rbac};
-use coracle_store::{Event, Store, Version};
+use coracle_store::{Event, Observer, Store, Version};
 use serde_json::Value;
 
 /// Answers from the store's present: what was acknowledged is seen.
 pub(crate) struct Stored {
     store: Store,
     /// Storage names by (group, plural).
-    storage: HashMap<(String, String), String>,
+    storage: Arc<HashMap<(String, String), String>>,
 }
 
 impl Stored {
@@ -21,7 +21,12 @@ impl Stored {
             .kinds()
             .map(|k| ((k.group.to_string(), k.plural.to_string()), k.storage.to_string()))
             .collect();
-        Stored { store, storage }
+        Stored { store, storage: Arc::new(storage) }
+    }
+
+    /// The same kinds in another store.
+    pub(crate) fn over(&self, store: Store) -> Stored {
+        Stored { store, storage: self.storage.clone() }
     }
 
     fn version(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Arc<Version>> {
@@ -60,9 +65,11 @@ impl Directory for Stored {
     }
 }
 
-/// Have `policy` follow the roles and bindings in the store: a grant is in force before its write is acknowledged.
-pub(crate) fn follow_policy(store: &Store, catalog: &Catalog, policy: &Arc<Policy>) {
-    for kind in catalog.kinds().filter(|k| k.group == rbac::GROUP) {
+/// What has `policy` follow the roles and bindings in a store, each with its prefix: a grant is in force before its write
+/// is acknowledged.
+pub(crate) fn policy_observers(catalog: &Catalog, policy: &Arc<Policy>) -> Vec<(String, Observer)> {
+    let kinds = catalog.kinds().filter(|k| k.group == rbac::GROUP);
+    let observers = kinds.map(|kind| {
         let (policy, plural) = (policy.clone(), kind.plural.clone());
         let prefix = format!("/registry/{}/", kind.storage);
         let inside = prefix.clone();
@@ -72,6 +79,7 @@ pub(crate) fn follow_policy(store: &Store, catalog: &Catalog, policy: &Arc<Polic
             let now = event.now.as_ref().and_then(|v| serde_json::from_slice::<Value>(&v.json).ok());
             policy.apply(&plural, namespace, name, now.as_ref());
         };
-        store.observe(&prefix, Box::new(apply));
-    }
+        (prefix, Box::new(apply) as Observer)
+    });
+    observers.collect()
 }

@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod body;
 mod bootstrap;
+mod control;
 mod directory;
 mod grants;
 mod health;
@@ -25,5 +26,6 @@ mod serving;
 mod subresources;
 
 pub use body::Body;
+pub use control::forks::{Fork, Forks};
 pub use registry::select::meta_of;
-pub use server::{Cidr, Config, Local, Server};
+pub use server::{Cidr, Config, ForkConfig, Local, Server};

@@ -17,7 +17,7 @@ use crate::negotiate::{self, Format};
 use crate::registry::{self, Call};
 use crate::respond::{self, Answer};
 use crate::server::Core;
-use crate::{metrics, paths, subresources};
+use crate::{control, metrics, paths, subresources};
 
 /// Who is at the other end.
 #[derive(Debug)]
@@ -76,6 +76,8 @@ async fn filter(core: Arc<Core>, request: Request<Incoming>, caller: Arc<Caller>
     };
     let answered = if info.is_resource {
         dispatch(&core, Request::from_parts(parts, body), info, permit).await
+    } else if control::is_below(&info.path) {
+        control::answer(&core, Request::from_parts(parts, body), format).await
     } else {
         paths::answer(&core, &parts, &info).await
     };

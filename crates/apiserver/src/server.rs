@@ -21,8 +21,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::addresses::Addresses;
+use crate::addresses::{self, Addresses};
 use crate::body::{self, BoxError};
+use crate::control::{Kept, forks::Forks};
 use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::pipeline::{self, Caller};
@@ -44,6 +45,15 @@ pub struct Config {
     pub anonymous: bool,
     /// The reference's 32 768 addresses' worth of ports that NodePort Services get.
     pub node_ports: std::ops::RangeInclusive<u16>,
+    /// Who makes forks of this server's cluster; `None` where none can be made.
+    pub forks: Option<Arc<dyn Forks>>,
+}
+
+/// What the server of a fork has of its own.
+#[derive(Debug)]
+pub struct ForkConfig {
+    pub address: (Ipv4Addr, u16),
+    pub forks: Arc<dyn Forks>,
 }
 
 /// An IPv4 network.
@@ -66,6 +76,7 @@ impl Config {
             tokens: tokens::Config::default(),
             anonymous: true,
             node_ports: 30000..=32767,
+            forks: None,
         }
     }
 }
@@ -80,12 +91,19 @@ pub(crate) struct Core {
     pub tokens: Arc<Tokens>,
     pub authenticator: Authenticator,
     pub authorizer: Authorizer,
+    directory: Arc<directory::Stored>,
     pub addresses: Addresses,
     /// How this server proves itself to kubelets; made when the first is called.
     pub kubelet_tls: OnceLock<Arc<rustls::ClientConfig>>,
     pub metrics: Metrics,
-    pub documents: Documents,
+    /// Shared with forks, whose catalog is the same.
+    pub documents: Arc<Documents>,
     pub advertise: Option<(Ipv4Addr, u16)>,
+    pub forks: Option<Arc<dyn Forks>>,
+    /// Snapshots in memory that clients gave names to.
+    pub kept: Kept,
+    /// A fork has no nodes: nothing runs in its Pods.
+    pub is_fork: bool,
     pub stopping: CancellationToken,
     pub ready: AtomicBool,
 }
@@ -138,9 +156,11 @@ impl Server {
         let catalog = Catalog::builtin();
         let policy = Arc::new(Policy::new());
         let directory = Arc::new(directory::Stored::new(config.store.clone(), &catalog));
-        directory::follow_policy(&config.store, &catalog, &policy);
+        for (prefix, observer) in directory::policy_observers(&catalog, &policy) {
+            config.store.observe(&prefix, observer);
+        }
         let addresses = Addresses::new(config.service_cidr, config.node_ports.clone());
-        addresses.follow(&config.store);
+        config.store.observe(addresses::PREFIX, addresses.observer());
         let tokens = Arc::new(Tokens::new(config.tokens, config.pki.token_keys(), config.clock.clone()));
         let core = Core {
             authenticator: Authenticator::new(
@@ -151,7 +171,8 @@ impl Server {
                 config.anonymous,
             )
             .map_err(|e| Status::internal(e.to_string()))?,
-            authorizer: Authorizer::new(policy, directory),
+            authorizer: Authorizer::new(policy, directory.clone()),
+            directory,
             catalog: RwLock::new(catalog),
             schemas: Schemas::builtin(),
             store: config.store,
@@ -161,8 +182,11 @@ impl Server {
             addresses,
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
-            documents: Documents::default(),
+            documents: Arc::default(),
             advertise: config.advertise,
+            forks: config.forks,
+            kept: Kept::default(),
+            is_fork: false,
             stopping: CancellationToken::new(),
             ready: AtomicBool::new(false),
         };
@@ -171,6 +195,42 @@ impl Server {
         kubernetes_service::keep(&core).await?;
         core.ready.store(true, Ordering::Release);
         Ok(Server(core))
+    }
+
+    /// A second server over the state of this moment, as if it had been started on it: who may do what here may do the
+    /// same there, and what is written to one is not seen by the other. Costs the same whatever the cluster holds.
+    pub fn fork(&self, config: ForkConfig) -> Server {
+        let core = &self.0;
+        let (state, policy, addresses) = core
+            .store
+            .hold(|state| (state, Arc::new(core.authorizer.policy().fork()), core.addresses.fork()));
+        let store = Store::fork(&state, core.clock.clone());
+        for (prefix, observer) in directory::policy_observers(&core.catalog(), &policy) {
+            store.follow(&prefix, observer);
+        }
+        store.follow(addresses::PREFIX, addresses.observer());
+        let directory = Arc::new(core.directory.over(store.clone()));
+        Server(Arc::new(Core {
+            authenticator: core.authenticator.with_directory(directory.clone()),
+            authorizer: core.authorizer.with(policy, directory.clone()),
+            directory,
+            catalog: RwLock::new(core.catalog()),
+            schemas: core.schemas.clone(),
+            store,
+            clock: core.clock.clone(),
+            pki: core.pki.clone(),
+            tokens: core.tokens.clone(),
+            addresses,
+            kubelet_tls: OnceLock::new(),
+            metrics: Metrics::default(),
+            documents: core.documents.clone(),
+            advertise: Some(config.address),
+            forks: Some(config.forks),
+            kept: Kept::default(),
+            is_fork: true,
+            stopping: CancellationToken::new(),
+            ready: AtomicBool::new(true),
+        }))
     }
 
     /// Answer on `listener`, with TLS, until the server stops.
@@ -192,8 +252,16 @@ impl Server {
     /// End watches and listeners, and take this server's address out of the Service `kubernetes`.
     pub async fn stop(&self) {
         self.0.ready.store(false, Ordering::Release);
-        kubernetes_service::withdraw(&self.0).await;
+        if !self.0.is_fork {
+            kubernetes_service::withdraw(&self.0).await;
+        }
         self.0.stopping.cancel();
+    }
+}
+
+impl From<Arc<Core>> for Server {
+    fn from(core: Arc<Core>) -> Server {
+        Server(core)
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Authenticated {
 }
 
 pub struct Authenticator {
-    chains: ClientChains,
+    chains: Arc<ClientChains>,
     certificates: Mutex<HashMap<[u8; 32], Certified>>,
     tokens: Arc<Tokens>,
     directory: Arc<dyn Directory>,
@@ -77,8 +77,20 @@ impl Authenticator {
         clock: Clock,
         anonymous: bool,
     ) -> Result<Authenticator, Error> {
-        let (chains, certificates) = (pki.client_chains()?, Mutex::default());
+        let (chains, certificates) = (Arc::new(pki.client_chains()?), Mutex::default());
         Ok(Authenticator { chains, certificates, tokens, directory, clock, anonymous })
+    }
+
+    /// The same credentials, held against the objects of another cluster.
+    pub fn with_directory(&self, directory: Arc<dyn Directory>) -> Authenticator {
+        Authenticator {
+            chains: self.chains.clone(),
+            certificates: Mutex::default(),
+            tokens: self.tokens.clone(),
+            directory,
+            clock: self.clock.clone(),
+            anonymous: self.anonymous,
+        }
     }
 
     pub fn tokens(&self) -> &Tokens {

@@ -77,6 +77,11 @@ impl Authorizer {
         Authorizer { policy, directory, node_rules: node_rules().into() }
     }
 
+    /// The same rules over the policy and objects of another cluster.
+    pub fn with(&self, policy: Arc<Policy>, directory: Arc<dyn Directory>) -> Authorizer {
+        Authorizer { policy, directory, node_rules: self.node_rules.clone() }
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.policy
     }

@@ -3,13 +3,13 @@
 //! Bindings are indexed by subject, so a decision touches only what names the user or one of its groups. Roles are looked
 //! up at decision time: a change of either is in force as soon as [`Policy::apply`] has returned.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use coracle_api::field::go_quote;
 use coracle_api::object::{items, text};
 use coracle_api::user::{SERVICE_ACCOUNT_PREFIX, User};
+use imbl::{HashMap, OrdMap};
 use serde_json::{Map, Value, json};
 
 use crate::attributes::{Attributes, ResourceTarget, Target};
@@ -60,9 +60,10 @@ pub struct Grant {
 }
 
 /// The bindings that name one user or one group, by (namespace, name); namespace "" is cluster-wide.
-type Grants = HashMap<String, BTreeMap<String, Grant>>;
+type Grants = HashMap<String, OrdMap<String, Grant>>;
 
-#[derive(Debug, Default)]
+/// Persistent maps: a copy, for a cluster that begins as another one is, costs nothing.
+#[derive(Clone, Debug, Default)]
 struct Index {
     /// By namespace ("" for ClusterRoles), then name.
     roles: HashMap<String, HashMap<String, Arc<[Rule]>>>,
@@ -94,6 +95,11 @@ pub struct Held {
 impl Policy {
     pub fn new() -> Policy {
         Policy::default()
+    }
+
+    /// A second policy that starts as this one. The two share what neither changes.
+    pub fn fork(&self) -> Policy {
+        Policy(RwLock::new(self.0.read().unwrap_or_else(PoisonError::into_inner).clone()))
     }
 
     /// Take in the new state of one object (`None`: deleted). Resources other than RBAC's four are ignored.
@@ -218,7 +224,7 @@ impl Index {
         scopes.into_iter().flatten().flat_map(move |scope| {
             let of_user = self.users.get(&user.name);
             let of_groups = user.groups.iter().filter_map(|g| self.groups.get(g));
-            of_user.into_iter().chain(of_groups).filter_map(move |g| g.get(scope)).flat_map(BTreeMap::values)
+            of_user.into_iter().chain(of_groups).filter_map(move |g| g.get(scope)).flat_map(OrdMap::values)
         })
     }
 

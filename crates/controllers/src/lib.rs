@@ -44,6 +44,8 @@ pub struct Config {
     pub root_ca: String,
     /// Signs the token of a legacy Secret.
     pub sign_legacy_token: SignLegacyToken,
+    /// Whether kubelets report for the Nodes. Where none does, a Node stays as it was last reported.
+    pub nodes_report: bool,
 }
 
 /// A token for these claims, or why there is none.

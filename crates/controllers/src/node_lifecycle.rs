@@ -32,6 +32,9 @@ const TAINTS: &[(&str, &str, &str)] = &[
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
+    if !cx.config.nodes_report {
+        return std::future::pending().await;
+    }
     let changed = work::changes(Api::<Node>::all(cx.informer.clone()), watcher::Config::default())
         .filter_map(|c| async move { matches!(c, Change::Is(_)).then(|| c.object().name_any()) });
     work::reconcile_all(changed.boxed(), &cx.clock, |name| reconcile(&cx, name)).await

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::data_dir::DataDir;
+use crate::forks::{Forks, Stock};
 use crate::kubeconfig;
 use crate::node::{self, Node};
 
@@ -30,7 +31,7 @@ use crate::node::{self, Node};
 const SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 const CLUSTER_DOMAIN: &str = "cluster.local";
 /// The kubeconfig's context.
-const CONTEXT: &str = "coracle";
+pub(crate) const CONTEXT: &str = "coracle";
 /// The scheduler starts again after this, should its watches end.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
 
@@ -57,6 +58,7 @@ pub(crate) struct Cluster {
     serving: Vec<JoinHandle<()>>,
     controllers: coracle_controllers::Running,
     scheduler: JoinHandle<()>,
+    forks: Arc<Forks>,
     node: Option<Node>,
     /// Held to the end, so that the next cluster finds a tidy directory.
     _lock: File,
@@ -79,6 +81,10 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     let mut config = ServerConfig::new(store.clone(), pki.clone(), clock.clone());
     config.advertise = Some((gateway.unwrap_or_else(own_address), address.port()));
     config.tokens = tokens.clone();
+    let path = options.kubeconfig.clone().unwrap_or_else(|| data_dir.kubeconfig());
+    let stock = Stock { pki: pki.clone(), tokens: tokens.clone(), clock: clock.clone() };
+    let forks = Forks::new(stock, &path);
+    config.forks = Some(forks.clone());
     let server = Server::start(config).await.context("cannot start the API server")?;
     let mut serving = vec![serve(&server, listener)];
     if let Some(gateway) = gateway {
@@ -88,9 +94,8 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
         serving.push(serve(&server, listener));
     }
 
-    let path = options.kubeconfig.clone().unwrap_or_else(|| data_dir.kubeconfig());
     kubeconfig::write(&path, &pki.kubeconfig(CONTEXT, &format!("https://{address}"), pki.admin()))?;
-    let controllers = start_controllers(&server, &pki, tokens, &clock);
+    let controllers = start_controllers(&server, &pki, tokens, &clock, Nodes::Live);
     let scheduler = start_scheduler(&server, &clock);
     let node = match network {
         Some(network) => {
@@ -115,6 +120,7 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
         serving,
         controllers,
         scheduler,
+        forks,
         node,
         _lock: lock,
     })
@@ -125,8 +131,9 @@ impl Cluster {
         format!("https://{}", self.address)
     }
 
-    /// The node first, while there is an API to speak to; the store last.
+    /// The forks and the node first, while there is an API to speak to; the store last.
     pub(crate) async fn stop(self, keep_pods: bool) -> anyhow::Result<()> {
+        self.forks.stop().await;
         self.scheduler.abort();
         let node = match self.node {
             Some(node) => node.stop(keep_pods).await,
@@ -183,7 +190,7 @@ fn open_pki(
     Ok(Arc::new(pki?))
 }
 
-fn serve(server: &Server, listener: TcpListener) -> JoinHandle<()> {
+pub(crate) fn serve(server: &Server, listener: TcpListener) -> JoinHandle<()> {
     let server = server.clone();
     tokio::spawn(async move {
         if let Err(error) = server.serve(listener).await {
@@ -214,11 +221,20 @@ fn component(name: &str) -> User {
     }
 }
 
-fn start_controllers(
+/// What stands behind the Node objects of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nodes {
+    Live,
+    /// Nothing: nobody reports for them, and nobody is to miss it.
+    Records,
+}
+
+pub(crate) fn start_controllers(
     server: &Server,
     pki: &Arc<Pki>,
     tokens: tokens::Config,
     clock: &Clock,
+    nodes: Nodes,
 ) -> coracle_controllers::Running {
     let issuer = Arc::new(Tokens::new(tokens, pki.token_keys(), clock.clone()));
     let sign = move |token: LegacyToken| {
@@ -229,8 +245,11 @@ fn start_controllers(
         }
         .boxed()
     };
-    let config =
-        coracle_controllers::Config { root_ca: pki.ca_pem().to_owned(), sign_legacy_token: Box::new(sign) };
+    let config = coracle_controllers::Config {
+        root_ca: pki.ca_pem().to_owned(),
+        sign_legacy_token: Box::new(sign),
+        nodes_report: nodes == Nodes::Live,
+    };
     coracle_controllers::start(
         |user| client(server, component(user), "kube-controller-manager/v1.36.0"),
         clock,
@@ -238,7 +257,7 @@ fn start_controllers(
     )
 }
 
-fn start_scheduler(server: &Server, clock: &Clock) -> JoinHandle<()> {
+pub(crate) fn start_scheduler(server: &Server, clock: &Clock) -> JoinHandle<()> {
     let (client, clock) =
         (client(server, component(coracle_scheduler::USER), "kube-scheduler/v1.36.0"), clock.clone());
     tokio::spawn(async move {

@@ -4,10 +4,14 @@
 
 mod bench;
 mod boot;
+mod control;
 mod data_dir;
+mod fork;
+mod forks;
 mod image;
 mod kubeconfig;
 mod node;
+mod snapshot;
 mod tour;
 mod up;
 
@@ -49,6 +53,12 @@ enum Role {
     },
     /// Container images of the node on this machine
     Image(image::Args),
+    /// The state of a running cluster as a file, or kept in memory under a name
+    Snapshot(snapshot::Args),
+    /// Bring a running cluster back to a snapshot that it keeps in memory
+    Reset(snapshot::ResetArgs),
+    /// Second clusters from the present state of a running one, each with an endpoint of its own
+    Fork(fork::Args),
     /// What a cluster costs on this machine: start, memory, Pods, and CPU time of the API's operations
     Bench(bench::Args),
     /// One Pod's sandbox and containers; started by the runtime, never by hand
@@ -71,6 +81,9 @@ fn main() -> ExitCode {
         Role::Kubectl { args } => code(run_kubectl(with_name(&["kubectl"], args))),
         Role::Proxy { args } => code(run_kubectl(with_name(&["kubectl", "proxy"], args))),
         Role::Bench(args) => report(runtime().block_on(bench::run(args))),
+        Role::Fork(args) => report(runtime().block_on(fork::run(args))),
+        Role::Snapshot(args) => report(runtime().block_on(snapshot::run(args))),
+        Role::Reset(args) => report(runtime().block_on(snapshot::reset(args))),
         Role::Image(args) => report(runtime().block_on(image::run(args))),
         Role::Tour(args) => report(tour::run(&args)),
         Role::Up(args) => report(runtime().block_on(up::run(args))),

@@ -73,7 +73,7 @@ async fn once(
     let name = object::name(&candidate).to_owned();
     let key = super::key(kind, object::namespace(&candidate), &name);
     let prepared = prepare(core, call, kind, candidate, options);
-    let (obj, reserved) = match prepared {
+    let (obj, _reserved) = match prepared {
         Ok(prepared) => prepared,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -84,10 +84,7 @@ async fn once(
         };
     }
     match write::commit_put(core, &key, Expect::Absent, write::draft(kind, &obj)).await {
-        Ok(version) => {
-            reserved.keep();
-            Ok(Ok(Outcome::Stored(version)))
-        }
+        Ok(version) => Ok(Ok(Outcome::Stored(version))),
         Err(Lost::Race) => Err(Taken(name)),
         Err(Lost::Failed(status)) => Ok(Err(status)),
     }

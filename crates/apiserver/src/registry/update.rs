@@ -72,7 +72,7 @@ pub(crate) async fn change(
         let old = decode_stored(&kind, &current)?;
         crate::grants::check(core, call, &kind, &sent, Some(&old))?;
         let mut obj = write::replaced(core, call, &kind, &old, sent, options)?;
-        let reserved = core.addresses.for_update(&kind, &mut obj, &old)?;
+        let _reserved = core.addresses.for_update(&kind, &mut obj, &old)?;
         if write::is_same(&obj, &old) {
             return Ok(Outcome::Stored(current));
         }
@@ -80,10 +80,7 @@ pub(crate) async fn change(
             return write::as_served(call, obj);
         }
         match put_or_remove(core, call, &kind, &current, obj, &old).await {
-            Ok(outcome) => {
-                reserved.keep();
-                return Ok(outcome);
-            }
+            Ok(outcome) => return Ok(outcome),
             Err(Lost::Race) => continue,
             Err(Lost::Failed(status)) => return Err(status),
         }

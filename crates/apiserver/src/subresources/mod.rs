@@ -44,6 +44,12 @@ pub(crate) async fn answer(
     if !sub.verbs().contains(&verb) || !wants_name {
         return Err(Status::method_not_allowed());
     }
+    if core.is_fork && is_stream(sub) {
+        // The containers are the parent's; whoever got into them would leave the fork.
+        return Err(Status::bad_request(
+            "a fork has no node: its Pods are records, and nothing runs in them",
+        ));
+    }
     match sub {
         Subresource::Log => log::get(core, call).await,
         Subresource::Exec | Subresource::Attach | Subresource::PortForward => {

@@ -9,7 +9,7 @@ mod token_keys;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use coracle_api::user::{MASTERS, NODE_PREFIX, NODES};
 use coracle_clock::Clock;
@@ -99,6 +99,8 @@ struct Inner {
     admin: Pair,
     token_keys: Arc<TokenKeys>,
     clock: Clock,
+    /// Made when the first server asks for it, shared by all.
+    server_config: OnceLock<Arc<rustls::ServerConfig>>,
 }
 
 impl fmt::Debug for Pki {
@@ -151,7 +153,14 @@ impl Pki {
     }
 
     fn assemble(authority: Authority, serving: Pair, admin: Pair, keys: TokenKeys, clock: &Clock) -> Pki {
-        Pki(Arc::new(Inner { authority, serving, admin, token_keys: Arc::new(keys), clock: clock.clone() }))
+        Pki(Arc::new(Inner {
+            authority,
+            serving,
+            admin,
+            token_keys: Arc::new(keys),
+            clock: clock.clone(),
+            server_config: OnceLock::new(),
+        }))
     }
 
     /// The CA's certificate: `ca.crt` of every Pod and `certificate-authority-data` of every kubeconfig.
@@ -192,7 +201,11 @@ impl Pki {
     /// TLS for the API server: h2 and http/1.1, client certificates optional. Whether one is good is decided by
     /// [`crate::authn::Authenticator`], so that a bad one earns a 401 and not a broken handshake.
     pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
-        tls::api_server(&self.0.authority, &self.0.serving)
+        if let Some(config) = self.0.server_config.get() {
+            return Ok(config.clone());
+        }
+        let made = tls::api_server(&self.0.authority, &self.0.serving)?;
+        Ok(self.0.server_config.get_or_init(|| made).clone())
     }
 
     /// TLS for the kubelet's own server: a client certificate of this CA is required.
