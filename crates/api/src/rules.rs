@@ -116,7 +116,8 @@ pub trait Rules: Send + Sync {
         &[]
     }
 
-    /// The value of a selectable path, as a selector compares it.
+    /// The value of a selectable path, as a selector compares it. It looks at first elements of lists only and no deeper
+    /// than four levels: of a stored object no more is read back.
     fn field(&self, obj: &Value, path: &str) -> String {
         let v = path.split('.').try_fold(obj, |v, k| v.get(k));
         match v {

@@ -14,6 +14,7 @@ pub(crate) mod list;
 pub(crate) mod patch;
 pub(crate) mod scale;
 pub(crate) mod select;
+mod skim;
 pub(crate) mod update;
 pub(crate) mod versions;
 pub(crate) mod watch;

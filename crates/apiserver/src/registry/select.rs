@@ -8,6 +8,8 @@ use coracle_api::{Kind, Status, object};
 use coracle_store::{Meta, MetaOf};
 use serde_json::Value;
 
+use super::skim::skim;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Selector {
     labels: LabelSelector,
@@ -79,7 +81,6 @@ pub fn meta_of(catalog: &Catalog) -> MetaOf {
         let kind = catalog.kinds().find(|k| {
             !k.is_view && storage.strip_prefix(&*k.storage).is_some_and(|rest| rest.starts_with('/'))
         });
-        let value = serde_json::from_slice(json).unwrap_or(Value::Null);
-        kind.map(|k| meta(k, &value)).unwrap_or_default()
+        kind.map(|k| meta(k, &skim(json))).unwrap_or_default()
     })
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::file::{Backing, Disk, HEADER};
-use super::{AppendError, Group, Log, OpenError};
+use super::{AppendError, Group, Log, OpenError, read};
 use crate::index::{FIRST_REVISION, Root};
 use crate::store::MetaOf;
 use crate::{Meta, Version};
@@ -158,14 +158,14 @@ fn load(backing: Backing, meta: &MetaOf) -> Result<(Database, u64, Root), LoadEr
     let facts = txn.open_table(FACTS).map_err(redb::Error::from)?;
     let revision = facts.get(REVISION).map_err(redb::Error::from)?.ok_or(LoadError::NoRevision)?.value();
     let objects = txn.open_table(OBJECTS).map_err(redb::Error::from)?;
-    let mut root = Root::new();
-    for entry in objects.iter().map_err(redb::Error::from)? {
+    let records = objects.iter().map_err(redb::Error::from)?.map(|entry| {
         let (key, value) = entry.map_err(redb::Error::from)?;
-        let version = decode(key.value(), value.value(), meta)
-            .filter(|version| version.revision <= revision)
-            .ok_or_else(|| LoadError::Record(key.value().to_owned()))?;
-        root.insert(version.key.clone(), Arc::new(version));
-    }
+        Ok((key.value().into(), value.value().to_vec()))
+    });
+    let decode = |(key, record): &read::Record| {
+        decode(key, record, meta).filter(|version| version.revision <= revision)
+    };
+    let root = read::decode_all(records, decode, |key| LoadError::Record(key.to_owned()))?;
     drop((facts, objects));
     txn.close().map_err(redb::Error::from)?;
     Ok((db, revision, root))
@@ -180,13 +180,13 @@ fn encode(version: &Version) -> Vec<u8> {
     record
 }
 
-fn decode(key: &str, record: &[u8], meta: &MetaOf) -> Option<Version> {
+fn decode(key: &Arc<str>, record: &[u8], meta: &MetaOf) -> Option<Version> {
     let (revision, rest) = record.split_first_chunk()?;
     let (digits_at, json) = rest.split_first_chunk()?;
     let digits_at = usize::try_from(u32::from_le_bytes(*digits_at)).ok()?;
     let facts: Meta = meta(key, json);
     let json = Bytes::copy_from_slice(json);
-    Version::restore(key.into(), u64::from_le_bytes(*revision), json, digits_at, Arc::new(facts))
+    Version::restore(key.clone(), u64::from_le_bytes(*revision), json, digits_at, Arc::new(facts))
 }
 
 impl Log for Embedded {

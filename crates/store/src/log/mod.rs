@@ -3,6 +3,7 @@
 pub(crate) mod embedded;
 pub(crate) mod file;
 pub(crate) mod memory;
+mod read;
 
 use std::path::PathBuf;
 use std::sync::Arc;
