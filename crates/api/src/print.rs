@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 
 use crate::object;
 
+pub use duration::Now;
+
 pub use admission::{
     MUTATING_POLICY, MUTATING_WEBHOOK, POLICY_BINDING, VALIDATING_POLICY, VALIDATING_WEBHOOK,
 };
@@ -91,8 +93,8 @@ pub trait Print: Send + Sync {
         &NAME_AND_AGE
     }
 
-    /// A row's cells, one a column. `now` is seconds since the epoch, for ages.
-    fn cells(&self, obj: &Value, _now: i64) -> Vec<Value> {
+    /// A row's cells, one a column. `now` is for ages.
+    fn cells(&self, obj: &Value, _now: Now) -> Vec<Value> {
         let created = object::text(obj, &["metadata", "creationTimestamp"]);
         vec![Value::String(object::name(obj).to_owned()), Value::String(created.to_owned())]
     }
@@ -138,7 +140,7 @@ pub(crate) const fn boolean(name: &'static str) -> Column {
 #[derive(Debug)]
 pub struct Columns {
     columns: &'static [Column],
-    cells: fn(&Value, i64) -> Vec<Value>,
+    cells: fn(&Value, Now) -> Vec<Value>,
 }
 
 impl Print for Columns {
@@ -146,7 +148,7 @@ impl Print for Columns {
         self.columns
     }
 
-    fn cells(&self, obj: &Value, now: i64) -> Vec<Value> {
+    fn cells(&self, obj: &Value, now: Now) -> Vec<Value> {
         (self.cells)(obj, now)
     }
 }

@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::codec::encode;
 use crate::kinds::Kind;
 use crate::object;
+use crate::print::{Column, Now};
 
 const META_VERSION: &str = "meta.k8s.io/v1";
 
@@ -38,16 +40,29 @@ pub fn render<'a>(
     with_columns: bool,
     now: i64,
 ) -> Value {
-    let columns =
-        with_columns.then(|| kind.print.columns().iter().map(crate::print::Column::to_value).collect());
-    let rows = objects.into_iter().map(|obj| row(kind, obj, include, now)).collect();
+    let rows = objects.into_iter().map(|obj| row(kind, obj, include, Now::At(now))).collect();
+    let mut table = frame(kind, list_meta, with_columns);
+    table.insert("rows".to_owned(), Value::Array(rows));
+    Value::Object(table)
+}
+
+/// A Table but for its rows.
+pub fn frame(kind: &Kind, list_meta: Map<String, Value>, with_columns: bool) -> Map<String, Value> {
+    let columns = with_columns.then(|| kind.print.columns().iter().map(Column::to_value).collect());
     let mut table = Map::with_capacity(5);
     table.insert("kind".to_owned(), json!("Table"));
     table.insert("apiVersion".to_owned(), json!(META_VERSION));
     table.insert("metadata".to_owned(), Value::Object(list_meta));
     table.insert("columnDefinitions".to_owned(), columns.map_or(Value::Null, Value::Array));
-    table.insert("rows".to_owned(), Value::Array(rows));
-    Value::Object(table)
+    table
+}
+
+/// The text of a row as far as its `object`, whose value and a closing brace follow.
+pub fn row_text(kind: &Kind, obj: &Value, now: Now) -> Vec<u8> {
+    let mut row = encode::compact(&Value::Object(cells(kind, obj, now)));
+    row.pop();
+    row.extend_from_slice(b",\"object\":");
+    row
 }
 
 /// The metadata of a Table that shows one object: its version only.
@@ -60,12 +75,17 @@ pub fn single_meta(obj: &Value) -> Map<String, Value> {
     meta
 }
 
-fn row(kind: &Kind, obj: &Value, include: Include, now: i64) -> Value {
+fn cells(kind: &Kind, obj: &Value, now: Now) -> Map<String, Value> {
     let mut row = Map::with_capacity(3);
     row.insert("cells".to_owned(), Value::Array(kind.print.cells(obj, now)));
     if let Some(condition) = kind.print.condition(obj) {
         row.insert("conditions".to_owned(), json!([condition]));
     }
+    row
+}
+
+fn row(kind: &Kind, obj: &Value, include: Include, now: Now) -> Value {
+    let mut row = cells(kind, obj, now);
     let shown = match include {
         Include::None => Value::Null,
         Include::Metadata => partial(obj),
@@ -134,7 +154,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_cell_a_column() {
         for kind in KINDS {
-            let cells = kind.print.cells(&json!({"metadata": {"name": "x"}}), 0);
+            let cells = kind.print.cells(&json!({"metadata": {"name": "x"}}), Now::At(0));
             assert_eq!(cells.len(), kind.print.columns().len(), "{kind:?}");
         }
     }
@@ -150,6 +170,9 @@ mod tests {
             render(kind("Pod"), [], Map::new(), Include::None, false, 0)["columnDefinitions"],
             Value::Null
         );
+        let mut text = row_text(kind("ConfigMap"), &cm, Now::At(5));
+        text.extend_from_slice(b"null}");
+        assert_eq!(String::from_utf8(text).unwrap(), table(Include::None)["rows"][0].to_string());
         let list = partial_list([&cm], Map::new());
         assert_eq!(list["items"][0]["metadata"]["name"], "a");
     }

@@ -1,15 +1,12 @@
 //! The bodies that go in and out: a response that is whole, pieced together from stored bytes, or streamed.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use coracle_api::Status;
-use coracle_store::Version;
 use futures::stream::{BoxStream, StreamExt};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -23,23 +20,22 @@ pub type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 /// The most that a request body may hold: 3 MiB, the reference's limit (etcd's 1.5 MiB twice, for JSON overhead).
 pub const MAX_REQUEST_BYTES: usize = 3 * 1024 * 1024;
 
-/// Pieces of a list are joined up to this size, so that a page of small objects costs few writes and a huge list never
-/// stands in memory a second time.
-const PIECE_BYTES: usize = 64 * 1024;
-
 /// A response's body.
 pub enum Body {
     Whole(Bytes),
-    List(ListBody),
+    Pieces(Pieces),
     Stream(BoxStream<'static, Bytes>),
+    /// As [`Body::Stream`], of events: its client must keep up.
+    Watch(BoxStream<'static, Bytes>),
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Body::Whole(b) => write!(f, "Whole({} bytes)", b.len()),
-            Body::List(l) => write!(f, "List({} bytes)", l.left),
+            Body::Pieces(p) => p.fmt(f),
             Body::Stream(_) => f.write_str("Stream"),
+            Body::Watch(_) => f.write_str("Watch"),
         }
     }
 }
@@ -62,59 +58,46 @@ impl From<String> for Body {
     }
 }
 
-/// A list's header, its items as they are stored, and its end.
-#[derive(Debug)]
-pub struct ListBody {
-    head: Bytes,
-    items: VecDeque<Arc<Version>>,
-    /// Bytes that every stored item starts with and that a list's items do not repeat: `{"kind":…,"apiVersion":…,`.
-    strip: Bytes,
-    tail: &'static [u8],
-    first: bool,
-    left: u64,
+/// A body that is made piece by piece while it is sent, so that it never stands in memory as a whole.
+pub struct Pieces {
+    pieces: Box<dyn Iterator<Item = Bytes> + Send>,
+    /// How many bytes are to come, where that is known.
+    left: Option<u64>,
 }
 
-impl ListBody {
-    /// `tail` closes what `head` opened.
-    pub fn new(head: Vec<u8>, items: Vec<Arc<Version>>, strip: Bytes, tail: &'static [u8]) -> ListBody {
-        let commas = items.len().saturating_sub(1);
-        let held: usize = items.iter().map(|v| item_len(v, &strip)).sum();
-        let left = (head.len() + held + commas + tail.len()) as u64;
-        ListBody { head: head.into(), items: items.into(), strip, tail, first: true, left }
+impl Pieces {
+    pub fn new(length: Option<u64>, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Pieces {
+        Pieces { pieces: Box::new(pieces), left: length }
+    }
+
+    /// The pieces, if there are more than so many bytes of them; else the body as it is.
+    pub(crate) fn if_longer_than(
+        mut self,
+        least: usize,
+    ) -> Result<Box<dyn Iterator<Item = Bytes> + Send>, Body> {
+        let length = self.left;
+        let (mut first, mut seen) = (Vec::new(), 0);
+        while seen <= least
+            && length.is_none_or(|length| length > least as u64)
+            && let Some(piece) = self.pieces.next()
+        {
+            seen += piece.len();
+            first.push(piece);
+        }
+        let all = first.into_iter().chain(self.pieces);
+        if seen > least { Ok(Box::new(all)) } else { Err(Body::Pieces(Pieces::new(length, all))) }
     }
 
     fn next(&mut self) -> Option<Bytes> {
-        if self.left == 0 {
-            return None;
-        }
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES.min(self.left as usize));
-        piece.put(std::mem::take(&mut self.head));
-        while piece.len() < PIECE_BYTES {
-            let Some(item) = self.items.pop_front() else { break };
-            if !std::mem::take(&mut self.first) {
-                piece.put_u8(b',');
-            }
-            put_item(&mut piece, &item, &self.strip);
-        }
-        if self.items.is_empty() {
-            piece.put(std::mem::take(&mut self.tail));
-        }
-        self.left -= piece.len() as u64;
-        Some(piece.freeze())
+        let piece = self.pieces.next()?;
+        self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
+        Some(piece)
     }
 }
 
-/// An item loses the kind and version that the list's own name says.
-fn item_len(v: &Version, strip: &[u8]) -> usize {
-    if !strip.is_empty() && v.json.starts_with(strip) { v.json.len() - strip.len() + 1 } else { v.json.len() }
-}
-
-fn put_item(out: &mut BytesMut, v: &Version, strip: &[u8]) {
-    if !strip.is_empty() && v.json.starts_with(strip) {
-        out.put_u8(b'{');
-        out.put(&v.json[strip.len()..]);
-    } else {
-        out.put(&v.json[..]);
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pieces({:?} bytes left)", self.left)
     }
 }
 
@@ -128,8 +111,8 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let next = match self.get_mut() {
             Body::Whole(b) => (!b.is_empty()).then(|| std::mem::take(b)),
-            Body::List(l) => l.next(),
-            Body::Stream(s) => match s.poll_next_unpin(cx) {
+            Body::Pieces(p) => p.next(),
+            Body::Stream(s) | Body::Watch(s) => match s.poll_next_unpin(cx) {
                 Poll::Ready(next) => next,
                 Poll::Pending => return Poll::Pending,
             },
@@ -140,16 +123,16 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Whole(b) => b.is_empty(),
-            Body::List(l) => l.left == 0,
-            Body::Stream(_) => false,
+            Body::Pieces(p) => p.left == Some(0),
+            Body::Stream(_) | Body::Watch(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Whole(b) => SizeHint::with_exact(b.len() as u64),
-            Body::List(l) => SizeHint::with_exact(l.left),
-            Body::Stream(_) => SizeHint::default(),
+            Body::Pieces(p) => p.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Body::Stream(_) | Body::Watch(_) => SizeHint::default(),
         }
     }
 }

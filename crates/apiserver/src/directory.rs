@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coracle_api::catalog::Catalog;
 use coracle_auth::{Directory, Found, Policy, rbac};
-use coracle_store::{Event, Observer, Store, Version};
+use coracle_store::{Event, Observer, Store, Term, Version};
 use serde_json::Value;
 
 /// Answers from the store's present: what was acknowledged is seen.
@@ -57,8 +57,10 @@ impl Directory for Stored {
             format!("/registry/pods/{namespace}/")
         };
         let state = self.store.snapshot();
-        state
-            .range(&prefix, None)
+        let found = state.find(&[Term::Field("spec.nodeName", node)], &prefix, None);
+        found
+            .unwrap_or_else(|| state.range(&prefix, None).collect())
+            .into_iter()
             .filter(|v| v.meta.field("spec.nodeName") == Some(node))
             .filter_map(|v| serde_json::from_slice(&v.json).ok())
             .collect()

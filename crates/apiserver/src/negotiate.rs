@@ -1,6 +1,7 @@
-//! What the client wants to read: JSON or YAML, plain or indented, whole objects, metadata or a table.
+//! What the client wants to read: JSON, YAML or protobuf, plain or indented, whole objects, metadata or a table.
 
 use coracle_api::Status;
+use coracle_api::codec::protobuf;
 use http::HeaderMap;
 use http::header::{ACCEPT, USER_AGENT};
 
@@ -11,6 +12,7 @@ pub enum Syntax {
     #[default]
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// What is made of an object before it is written.
@@ -51,6 +53,7 @@ impl Format {
         match self.syntax {
             Syntax::Json => "application/json",
             Syntax::Yaml => "application/yaml",
+            Syntax::Protobuf => protobuf::MEDIA_TYPE,
         }
     }
 }
@@ -94,10 +97,10 @@ fn clause(text: &str) -> Option<Clause<'_>> {
     Some(Clause { media, params, quality: q.unwrap_or(1.0) })
 }
 
-/// The format of an answer that is an object or a list of them.
-pub fn resource(headers: &HeaderMap, q: &Query) -> Result<Format, Status> {
+/// The format of an answer that is an object or a list of them. Only kinds of Go structs have protobuf messages.
+pub fn resource(headers: &HeaderMap, q: &Query, has_messages: bool) -> Result<Format, Status> {
     let clauses = clauses(headers);
-    if !clauses.iter().any(|c| is_produced(c.media)) {
+    if !clauses.iter().any(|c| syntax(c.media).is_some()) {
         return Err(Status::not_acceptable(
             "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
              application/vnd.kubernetes.protobuf, application/json;stream=watch, \
@@ -105,14 +108,27 @@ pub fn resource(headers: &HeaderMap, q: &Query) -> Result<Format, Status> {
         )
         .with_details(Default::default()));
     }
-    let found = clauses.iter().find_map(|c| Some((syntax(c.media)?, shape(c)?)));
+    let found = clauses.iter().find_map(|c| served(c, has_messages));
     let Some((syntax, shape)) = found else {
-        return Err(Status::not_acceptable(
-            "only the following media types are accepted: application/json, application/yaml, \
-             application/vnd.kubernetes.protobuf",
-        ));
+        let protobuf = if has_messages { ", application/vnd.kubernetes.protobuf" } else { "" };
+        return Err(Status::not_acceptable(format!(
+            "only the following media types are accepted: application/json, application/yaml{protobuf}"
+        )));
     };
     Ok(Format { syntax, pretty: wants_pretty(headers, q), shape })
+}
+
+/// What a clause asks for, where that can be made.
+fn served(c: &Clause<'_>, has_messages: bool) -> Option<(Syntax, Shape)> {
+    let (syntax, shape) = (syntax(c.media)?, shape(c)?);
+    let is_known_stream = c.param("stream").is_none_or(|s| s.is_empty() || s == "watch");
+    let is_made = match (syntax, shape) {
+        // A Table has no message.
+        (Syntax::Protobuf, Shape::Table(_)) => false,
+        (Syntax::Protobuf, _) => has_messages,
+        _ => true,
+    };
+    (is_known_stream && is_made).then_some((syntax, shape))
 }
 
 /// The format of an error or a plain document, where nothing is worth a refusal.
@@ -121,15 +137,11 @@ pub fn lenient(headers: &HeaderMap, q: &Query) -> Format {
     Format { syntax, pretty: wants_pretty(headers, q), shape: Shape::Whole }
 }
 
-/// What the router lets through to be negotiated; protobuf alone is refused a step later.
-fn is_produced(media: &str) -> bool {
-    syntax(media).is_some() || media == "application/vnd.kubernetes.protobuf"
-}
-
 fn syntax(media: &str) -> Option<Syntax> {
     match media {
         "application/json" | "*/*" | "application/*" => Some(Syntax::Json),
         "application/yaml" => Some(Syntax::Yaml),
+        protobuf::MEDIA_TYPE => Some(Syntax::Protobuf),
         _ => None,
     }
 }
@@ -167,17 +179,22 @@ mod tests {
     fn accept(value: &str) -> Result<Format, Status> {
         let mut h = HeaderMap::new();
         h.insert(ACCEPT, value.parse().unwrap());
-        resource(&h, &Query::default())
+        resource(&h, &Query::default(), true)
     }
 
     #[test]
     fn picks_the_first_clause_that_it_can_serve() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(accept(table).unwrap().shape, Shape::Table(MetaVersion::V1));
-        assert_eq!(
-            accept("application/vnd.kubernetes.protobuf, application/yaml;q=0.5").unwrap().syntax,
-            Syntax::Yaml
-        );
+        let syntax = |value: &str| accept(value).unwrap().syntax;
+        assert_eq!(syntax("application/yaml;q=0.5, application/vnd.kubernetes.protobuf"), Syntax::Protobuf);
+        assert_eq!(syntax("application/vnd.kubernetes.protobuf;stream=watch"), Syntax::Protobuf);
+        assert_eq!(syntax("application/vnd.kubernetes.protobuf;stream=x, application/json"), Syntax::Json);
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+        assert!(accept(table).unwrap_err().message.starts_with("only the"));
+        assert_eq!(accept(&format!("{table},application/json")).unwrap().shape, Shape::Whole);
+        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+        assert_eq!(accept(metadata).unwrap().shape, Shape::Metadata(MetaVersion::V1));
         assert_eq!(
             accept("application/json;as=Frob;v=v1;g=meta.k8s.io, application/json").unwrap().shape,
             Shape::Whole

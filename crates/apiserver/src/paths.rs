@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coracle_api::codec::protobuf;
 use coracle_api::path::RequestInfo;
 use coracle_api::{Status, discovery};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -168,7 +169,9 @@ fn aggregated(request: &Parts) -> Option<&'static str> {
             ) => {
                 return Some("v2beta1");
             }
-            ("application/json" | "application/yaml" | "*/*", ..) if whole => return None,
+            ("application/json" | "application/yaml" | protobuf::MEDIA_TYPE | "*/*", ..) if whole => {
+                return None;
+            }
             _ => {}
         }
     }

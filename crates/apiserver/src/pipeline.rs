@@ -132,7 +132,10 @@ async fn dispatch(
     }
     let format = match sub {
         Some(s) if subresources::is_stream(s) => negotiate::lenient(request.headers(), &info.query),
-        _ => negotiate::resource(request.headers(), &info.query)?,
+        _ => {
+            let has_messages = core.schemas.definition(&kind.schema).is_some();
+            negotiate::resource(request.headers(), &info.query, has_messages)?
+        }
     };
     let namespace = if kind.is_namespaced() { info.namespace.clone() } else { String::new() };
     let call = Arc::new(Call {

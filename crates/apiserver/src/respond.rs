@@ -1,7 +1,9 @@
 //! Answers: status lines, headers and the writing of values in the negotiated format.
 
 use bytes::Bytes;
-use coracle_api::{Status, codec};
+use coracle_api::Status;
+use coracle_api::codec::{self, protobuf};
+use coracle_api::schema::Schemas;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
@@ -30,9 +32,20 @@ pub fn page_not_found() -> Answer {
     text(404, "404 page not found\n")
 }
 
-/// A value in the client's format.
+/// A value in the client's format; what has no message is JSON to those who ask for protobuf, too.
 pub fn value(code: u16, v: &Value, format: Format) -> Answer {
-    let mut answer = whole(code, format.content_type(), encode(v, format));
+    if format.syntax == Syntax::Protobuf {
+        return match protobuf::encode(&Schemas::builtin(), v) {
+            Some(body) => uncached(code, format, body),
+            None => value(code, v, Format { syntax: Syntax::Json, ..format }),
+        };
+    }
+    uncached(code, format, encode(v, format))
+}
+
+/// A body that is encoded in the client's format.
+pub fn uncached(code: u16, format: Format, body: impl Into<Body>) -> Answer {
+    let mut answer = whole(code, format.content_type(), body);
     never_cache(&mut answer);
     answer
 }
@@ -48,9 +61,7 @@ pub fn stored(code: u16, json: &Bytes, format: Format) -> Answer {
         let mut line = Vec::with_capacity(json.len() + 1);
         line.extend_from_slice(json);
         line.push(b'\n');
-        let mut answer = whole(code, format.content_type(), line);
-        never_cache(&mut answer);
-        return answer;
+        return uncached(code, format, line);
     }
     match serde_json::from_slice(json) {
         Ok(v) => value(code, &v, format),
@@ -58,11 +69,11 @@ pub fn stored(code: u16, json: &Bytes, format: Format) -> Answer {
     }
 }
 
-pub fn encode(v: &Value, format: Format) -> Vec<u8> {
+fn encode(v: &Value, format: Format) -> Vec<u8> {
     match (format.syntax, format.pretty) {
         (Syntax::Yaml, _) => codec::yaml::encode(v).into_bytes(),
-        (Syntax::Json, true) => codec::encode::pretty(v),
-        (Syntax::Json, false) => {
+        (_, true) => codec::encode::pretty(v),
+        (_, false) => {
             let mut out = codec::encode::compact(v);
             out.push(b'\n');
             out

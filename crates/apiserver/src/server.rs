@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_api::catalog::Catalog;
@@ -14,7 +15,7 @@ use coracle_auth::pki::Pki;
 use coracle_auth::tokens::{self, Tokens};
 use coracle_auth::{Authorizer, Policy};
 use coracle_clock::Clock;
-use coracle_store::{Store, Version};
+use coracle_store::{Budget, Store, Version};
 use futures::future::BoxFuture;
 use http::Request;
 use serde_json::Value;
@@ -45,6 +46,8 @@ pub struct Config {
     pub anonymous: bool,
     /// The reference's 32 768 addresses' worth of ports that NodePort Services get.
     pub node_ports: std::ops::RangeInclusive<u16>,
+    /// How long a watcher's connection may take nothing that is to be sent before it is cut.
+    pub stalled_watch: Duration,
     /// Who makes forks of this server's cluster; `None` where none can be made.
     pub forks: Option<Arc<dyn Forks>>,
 }
@@ -76,6 +79,8 @@ impl Config {
             tokens: tokens::Config::default(),
             anonymous: true,
             node_ports: 30000..=32767,
+            // For so long every event is kept; who is behind further may have to list anew anyway.
+            stalled_watch: coracle_store::HISTORY_FRESH,
             forks: None,
         }
     }
@@ -98,6 +103,9 @@ pub(crate) struct Core {
     pub metrics: Metrics,
     /// Shared with forks, whose catalog is the same.
     pub documents: Arc<Documents>,
+    /// What forms of stored objects may take in memory beside their JSON.
+    pub forms: Arc<Budget>,
+    pub stalled_watch: Duration,
     pub advertise: Option<(Ipv4Addr, u16)>,
     pub forks: Option<Arc<dyn Forks>>,
     /// Snapshots in memory that clients gave names to.
@@ -154,6 +162,7 @@ impl Server {
     /// Bring up the index of policies, the bootstrap objects and the `kubernetes` Service; then the server is ready.
     pub async fn start(config: Config) -> Result<Server, Status> {
         let catalog = Catalog::builtin();
+        config.store.keep_terms();
         let policy = Arc::new(Policy::new());
         let directory = Arc::new(directory::Stored::new(config.store.clone(), &catalog));
         for (prefix, observer) in directory::policy_observers(&catalog, &policy) {
@@ -183,6 +192,8 @@ impl Server {
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
             documents: Arc::default(),
+            forms: Budget::new(registry::forms::KEPT_BYTES),
+            stalled_watch: config.stalled_watch,
             advertise: config.advertise,
             forks: config.forks,
             kept: Kept::default(),
@@ -224,6 +235,9 @@ impl Server {
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
             documents: core.documents.clone(),
+            // The two share versions, and so what has been made of them.
+            forms: core.forms.clone(),
+            stalled_watch: core.stalled_watch,
             advertise: Some(config.address),
             forks: Some(config.forks),
             kept: Kept::default(),

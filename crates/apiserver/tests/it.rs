@@ -1,6 +1,11 @@
 //! A real server on a real port, spoken to by real clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "it/forms.rs"]
+mod forms;
+#[path = "it/watches.rs"]
+mod watches;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +32,10 @@ struct World {
 
 impl World {
     async fn start() -> World {
+        World::start_with(|_| {}).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Config)) -> World {
         let clock = Clock::system();
         let pki = Arc::new(Pki::memory(&ServingNames::default(), &clock).unwrap());
         let store = Store::memory(meta_of(&Catalog::builtin()));
@@ -34,6 +43,7 @@ impl World {
         let port = listener.local_addr().unwrap().port();
         let mut config = Config::new(store, pki.clone(), clock);
         config.advertise = Some(("10.0.0.1".parse().unwrap(), port));
+        change(&mut config);
         let server = Server::start(config).await.unwrap();
         let serving = server.clone();
         tokio::spawn(async move { serving.serve(listener).await });

@@ -14,8 +14,7 @@ pub struct Event {
     pub prev: Option<Arc<Version>>,
     /// The version after the change; `None` when the object was deleted.
     pub now: Option<Arc<Version>>,
-    tombstone: OnceLock<Bytes>,
-    encoded: OnceLock<Bytes>,
+    tombstone: OnceLock<Arc<Version>>,
 }
 
 impl Event {
@@ -25,14 +24,18 @@ impl Event {
         prev: Option<Arc<Version>>,
         now: Option<Arc<Version>>,
     ) -> Event {
-        Event { revision, key, prev, now, tombstone: OnceLock::new(), encoded: OnceLock::new() }
+        Event { revision, key, prev, now, tombstone: OnceLock::new() }
     }
 
     /// The last state before this event, saying this event's revision: what a DELETED watch event carries, be it that
-    /// the object is gone or that it left a selector. `None` for a creation.
-    pub fn tombstone(&self) -> Option<&Bytes> {
+    /// the object is gone or that it left a selector. `None` for a creation. Made once and shared by all watchers.
+    pub fn last(&self) -> Option<&Arc<Version>> {
         let prev = self.prev.as_ref()?;
-        Some(self.tombstone.get_or_init(|| prev.json_with_revision(self.revision)))
+        Some(self.tombstone.get_or_init(|| Arc::new(prev.at_revision(self.revision))))
+    }
+
+    pub fn tombstone(&self) -> Option<&Bytes> {
+        self.last().map(|last| &last.json)
     }
 
     /// The object as this event leaves it: the new version, or the tombstone.
@@ -41,10 +44,5 @@ impl Event {
             Some(now) => &now.json,
             None => self.tombstone().expect("an event has a version before or after it"),
         }
-    }
-
-    /// A wire form of this event, made once by whoever asks first and shared by all watchers.
-    pub fn encoded_with(&self, encode: impl FnOnce(&Event) -> Bytes) -> &Bytes {
-        self.encoded.get_or_init(|| encode(self))
     }
 }

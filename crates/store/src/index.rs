@@ -8,7 +8,8 @@ use std::time::Duration;
 use imbl::OrdMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 
-use crate::{Error, Event, Version, covers};
+use crate::terms::Terms;
+use crate::{Error, Event, Term, Version, covers};
 
 pub(crate) type Root = OrdMap<Arc<str>, Arc<Version>>;
 
@@ -46,6 +47,8 @@ pub(crate) struct Index {
     superseded: usize,
     checkpoints: VecDeque<(u64, Root)>,
     since_checkpoint: usize,
+    /// Kept from when somebody wants it: a fork that nobody selects from shares its origin's, or has none.
+    terms: Option<Terms>,
 }
 
 impl Index {
@@ -58,6 +61,14 @@ impl Index {
             superseded: 0,
             checkpoints: VecDeque::new(),
             since_checkpoint: 0,
+            terms: None,
+        }
+    }
+
+    /// Find objects by terms from now on; those of `known`, where the state is the same.
+    pub(crate) fn keep_terms(&mut self, known: Option<Terms>) {
+        if self.terms.is_none() {
+            self.terms = Some(known.unwrap_or_else(|| Terms::of(&self.root)));
         }
     }
 
@@ -66,6 +77,9 @@ impl Index {
         self.revision = revision;
         self.root = root;
         for event in events {
+            if let Some(terms) = &mut self.terms {
+                terms.apply(event);
+            }
             self.superseded += weight(event);
             self.history.push_back(Entry { event: event.clone(), at: now });
         }
@@ -103,11 +117,12 @@ impl Index {
 
     /// Forget all that led to the present.
     pub(crate) fn forget(&mut self) {
-        *self = Index::new(self.revision, self.root.clone());
+        let terms = self.terms.take();
+        *self = Index { terms, ..Index::new(self.revision, self.root.clone()) };
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot { revision: self.revision, root: self.root.clone() }
+        Snapshot { revision: self.revision, root: self.root.clone(), terms: self.terms.clone() }
     }
 
     /// Exactly the state at `revision`.
@@ -124,7 +139,7 @@ impl Index {
                 None => root.remove(&entry.event.key),
             };
         }
-        Ok(Snapshot { revision, root })
+        Ok(Snapshot::new(revision, root))
     }
 
     /// Whether everything that happened after `revision` is still known.
@@ -165,11 +180,29 @@ fn weight(event: &Event) -> usize {
 pub struct Snapshot {
     pub revision: u64,
     root: Root,
+    /// Of the present; the past is searched.
+    terms: Option<Terms>,
 }
 
 impl Snapshot {
     pub(crate) fn new(revision: u64, root: Root) -> Snapshot {
-        Snapshot { revision, root }
+        Snapshot { revision, root, terms: None }
+    }
+
+    pub(crate) fn terms(&self) -> Option<Terms> {
+        self.terms.clone()
+    }
+
+    /// The versions of a [`Snapshot::range`] that may have all of `terms`, and some that do not; `None` where nothing
+    /// better is known than the whole range.
+    pub fn find(
+        &self,
+        terms: &[Term<'_>],
+        prefix: &str,
+        start_after: Option<&str>,
+    ) -> Option<Vec<Arc<Version>>> {
+        let keys = self.terms.as_ref()?.fewest(terms, prefix, start_after)?;
+        Some(keys.iter().filter_map(|key| self.get(key)).collect())
     }
 
     /// How many objects there are.
@@ -196,7 +229,7 @@ impl Snapshot {
 
     /// How many versions a range has.
     pub fn count(&self, prefix: &str, start_after: Option<&str>) -> usize {
-        self.range(prefix, start_after).count()
+        self.range(prefix, start_after).keys().count()
     }
 
     pub(crate) fn root(&self) -> &Root {
@@ -208,6 +241,13 @@ impl Snapshot {
 pub struct Range<'a> {
     prefix: &'a str,
     rest: imbl::ordmap::RangedIter<'a, Arc<str>, Arc<Version>, DefaultSharedPtr>,
+}
+
+impl<'a> Range<'a> {
+    /// The keys alone, which cost no touch of their versions.
+    fn keys(self) -> impl Iterator<Item = &'a Arc<str>> {
+        self.rest.map(|(key, _)| key).take_while(move |key| covers(self.prefix, key))
+    }
 }
 
 impl Iterator for Range<'_> {

@@ -9,6 +9,7 @@ mod commit;
 mod engine;
 mod etcd;
 mod event;
+mod forms;
 mod index;
 mod log;
 mod restore;
@@ -16,16 +17,19 @@ mod snapshot_file;
 mod store;
 #[cfg(test)]
 mod suite;
+mod terms;
 mod txn;
 mod version;
 mod watch;
 
 pub use etcd::EtcdOptions;
 pub use event::Event;
+pub use forms::{Budget, Form};
 pub use index::{HISTORY_AGE, HISTORY_BYTES, HISTORY_EVENTS, HISTORY_FRESH, Range, Snapshot};
 pub use log::OpenError;
 pub use snapshot_file::{Decoder, Encoder, FileError, Header};
 pub use store::{MetaOf, Observer, Store};
+pub use terms::Term;
 pub use txn::{Committed, Error, Expect, Op, Txn};
 pub use version::{Draft, Meta, Version};
 pub use watch::Watch;

@@ -61,7 +61,11 @@ impl Store {
 
     /// A store in memory that starts as `snapshot`. Costs nothing: the two share what neither changes.
     pub fn fork(snapshot: &Snapshot, clock: Clock) -> Store {
-        Store::start(Box::new(Memory), snapshot.revision, snapshot.root().clone(), clock)
+        let fork = Store::start(Box::new(Memory), snapshot.revision, snapshot.root().clone(), clock);
+        if let Some(terms) = snapshot.terms() {
+            fork.0.shared.index.write().unwrap_or_else(PoisonError::into_inner).keep_terms(Some(terms));
+        }
+        fork
     }
 
     pub(crate) fn start(log: Box<dyn Log>, revision: u64, root: Root, clock: Clock) -> Store {
@@ -89,6 +93,11 @@ impl Store {
     /// Wait until [`Store::snapshot`] shows every write that any server sharing this store acknowledged before the call.
     pub async fn sync(&self) -> Result<(), Error> {
         self.0.engine.sync().await
+    }
+
+    /// Have [`Snapshot::find`] know the present from now on. Takes some 2 µs an object, once.
+    pub fn keep_terms(&self) {
+        self.0.shared.index.write().unwrap_or_else(PoisonError::into_inner).keep_terms(None);
     }
 
     /// The present, as far as it is known here: see [`Store::sync`].

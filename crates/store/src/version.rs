@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::Form;
+
 /// What the store keeps beside the bytes, so that nothing decodes them on the read path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -43,6 +45,10 @@ pub struct Version {
     pub revision: u64,
     pub json: Bytes,
     pub meta: Arc<Meta>,
+    /// The object's protobuf message.
+    pub protobuf: Form,
+    /// What a table shows of the object.
+    pub row: Form,
     /// Where the digits of the revision start in `json`.
     digits_at: usize,
 }
@@ -54,7 +60,15 @@ impl Version {
         json.extend_from_slice(&draft.head);
         json.extend_from_slice(digits.as_bytes());
         json.extend_from_slice(&draft.tail);
-        Version { key, revision, json: json.into(), meta: draft.meta, digits_at: draft.head.len() }
+        Version {
+            key,
+            revision,
+            json: json.into(),
+            meta: draft.meta,
+            protobuf: Form::default(),
+            row: Form::default(),
+            digits_at: draft.head.len(),
+        }
     }
 
     /// A version read back from a log; `None` when the digits are not where they are said to be.
@@ -67,7 +81,16 @@ impl Version {
     ) -> Option<Version> {
         let digits = revision.to_string();
         let found = json.get(digits_at..digits_at.checked_add(digits.len())?)?;
-        (found == digits.as_bytes()).then_some(Version { key, revision, json, meta, digits_at })
+        let (protobuf, row) = Default::default();
+        (found == digits.as_bytes()).then_some(Version {
+            key,
+            revision,
+            json,
+            meta,
+            protobuf,
+            row,
+            digits_at,
+        })
     }
 
     pub(crate) fn digits_at(&self) -> usize {
@@ -79,21 +102,11 @@ impl Version {
         (&self.json[..self.digits_at], &self.json[self.digits_at + digits..])
     }
 
-    /// The same object saying another revision, as the last state of a deleted object must.
-    pub fn json_with_revision(&self, revision: u64) -> Bytes {
-        let (head, tail) = self.around_digits();
-        [head, revision.to_string().as_bytes(), tail].concat().into()
-    }
-
-    /// The same object, stored again.
+    /// The same object saying another revision: stored again, or as the last state of a deleted object.
     pub(crate) fn at_revision(&self, revision: u64) -> Version {
-        Version {
-            key: self.key.clone(),
-            revision,
-            json: self.json_with_revision(revision),
-            meta: self.meta.clone(),
-            digits_at: self.digits_at,
-        }
+        let (head, tail) = self.around_digits();
+        let json = [head, revision.to_string().as_bytes(), tail].concat().into();
+        Version { revision, json, ..self.clone() }
     }
 
     /// Whether the two differ in nothing but the revision.

@@ -6,9 +6,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
 use futures::Stream;
-use tokio::sync::watch;
+use slab::Slab;
 
 use crate::index::Index;
 use crate::{Error, Event};
@@ -16,8 +17,6 @@ use crate::{Error, Event};
 #[derive(Debug)]
 struct Topic {
     queue: Mutex<Queue>,
-    /// Carries nothing: wakes those who wait for the queue to move.
-    moved: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -26,9 +25,34 @@ struct Queue {
     /// How many events have left at the front.
     gone: u64,
     closed: bool,
+    /// Those who have read everything and wait for more.
+    waiting: Slab<Waker>,
+    /// How often all who waited have been woken: what a place in `waiting` is worth.
+    round: u64,
 }
 
 impl Queue {
+    fn wait(&mut self, place: Option<(u64, usize)>, waker: &Waker) -> (u64, usize) {
+        match place {
+            Some((round, at)) if round == self.round => {
+                self.waiting[at].clone_from(waker);
+                (round, at)
+            }
+            _ => (self.round, self.waiting.insert(waker.clone())),
+        }
+    }
+
+    fn leave(&mut self, (round, at): (u64, usize)) {
+        if round == self.round {
+            self.waiting.remove(at);
+        }
+    }
+
+    fn take_waiting(&mut self) -> Vec<Waker> {
+        self.round += 1;
+        self.waiting.drain().collect()
+    }
+
     fn sweep(&mut self, compacted: u64) -> bool {
         while self.events.front().is_some_and(|e| e.revision <= compacted) {
             self.events.pop_front();
@@ -63,6 +87,12 @@ impl Queue {
 impl Topic {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wake all who wait for the queue to move, once it may be read.
+    fn wake(&self) {
+        let waiting = self.queue().take_waiting();
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -99,14 +129,14 @@ impl Topics {
             let queue = topic.queue();
             queue.gone + queue.events.partition_point(|e| e.revision <= revision) as u64
         };
-        Ok(Watch { moved: topic.moved.subscribe(), topic, at, after: revision, told: self.told.clone() })
+        Ok(Watch { topic, at, after: revision, told: self.told.clone(), place: None })
     }
 
     fn open(&mut self, index: &Index, prefix: &str) -> Arc<Topic> {
         self.tick(index.compacted);
         let events = index.events(prefix, self.told.load(Ordering::Acquire));
-        let queue = Queue { events, gone: 0, closed: self.closed };
-        let topic = Arc::new(Topic { queue: Mutex::new(queue), moved: watch::Sender::new(()) });
+        let queue = Queue { events, closed: self.closed, ..Queue::default() };
+        let topic = Arc::new(Topic { queue: Mutex::new(queue) });
         self.by_prefix.insert(prefix.into(), Arc::downgrade(&topic));
         topic
     }
@@ -126,7 +156,7 @@ impl Topics {
         self.told.store(revision, Ordering::Release);
         self.tick(compacted);
         for topic in moved {
-            topic.moved.send_replace(());
+            topic.wake();
         }
     }
 
@@ -135,7 +165,7 @@ impl Topics {
         self.told.store(revision, Ordering::Release);
         for topic in self.by_prefix.values().filter_map(Weak::upgrade) {
             topic.queue().cut();
-            topic.moved.send_replace(());
+            topic.wake();
         }
     }
 
@@ -152,7 +182,7 @@ impl Topics {
         self.closed = true;
         for topic in self.by_prefix.drain().filter_map(|(_, topic)| topic.upgrade()) {
             topic.queue().closed = true;
-            topic.moved.send_replace(());
+            topic.wake();
         }
     }
 }
@@ -161,45 +191,49 @@ impl Topics {
 #[derive(Debug)]
 pub struct Watch {
     topic: Arc<Topic>,
-    moved: watch::Receiver<()>,
     /// Position of the next event in the topic's queue, counted from the topic's first.
     at: u64,
     /// Events up to this revision were known to the caller when the watch began.
     after: u64,
     told: Arc<AtomicU64>,
+    /// Where this watch waits, and in which round of its topic.
+    place: Option<(u64, usize)>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.topic.queue().leave(place);
+        }
+    }
 }
 
 impl Watch {
     /// The next event. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Arc<Event>, Error> {
-        loop {
-            if let Some(event) = self.ready(1)?.pop() {
-                return Ok(event);
-            }
-            self.wait().await?;
-        }
+        // At least one came, at most one was asked for.
+        self.next_batch(1).await?.pop().ok_or(Error::Closed)
     }
 
     /// The next events, at least one and at most `most`. Dropping the future loses nothing.
     pub async fn next_batch(&mut self, most: usize) -> Result<Vec<Arc<Event>>, Error> {
-        loop {
-            let events = self.ready(most)?;
-            if !events.is_empty() {
-                return Ok(events);
-            }
-            self.wait().await?;
+        std::future::poll_fn(|cx| self.poll_batch(cx, most)).await
+    }
+
+    /// As [`Watch::next_batch`]; where nothing is there yet, `cx` is woken once something is.
+    pub fn poll_batch(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<Vec<Arc<Event>>, Error>> {
+        let mut queue = self.topic.queue();
+        let events = queue.read(&mut self.at, self.after, most)?;
+        if !events.is_empty() {
+            return Poll::Ready(Ok(events));
         }
+        self.place = Some(queue.wait(self.place, cx.waker()));
+        Poll::Pending
     }
 
     /// What is there already, at most `most`.
     pub fn ready(&mut self, most: usize) -> Result<Vec<Arc<Event>>, Error> {
-        // Marked as seen before the look into the queue: what comes after the look must wake the wait.
-        self.moved.borrow_and_update();
         self.topic.queue().read(&mut self.at, self.after, most)
-    }
-
-    async fn wait(&mut self) -> Result<(), Error> {
-        self.moved.changed().await.map_err(|_| Error::Closed)
     }
 
     /// The newest revision that a bookmark may say: everything up to it has been handed out. `None` while events wait.

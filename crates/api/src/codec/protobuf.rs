@@ -14,6 +14,7 @@ use crate::schema::{Definition, Field, Schemas};
 
 pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 const MAGIC: [u8; 4] = *b"k8s\0";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,19 +94,79 @@ pub fn decode(schemas: &Schemas, body: &[u8], fallback: &str) -> Result<Value, E
 
 /// The body for an object, which must be in the shape that its schema gives it; none where the kind has no definition.
 pub fn encode(schemas: &Schemas, object: &Value) -> Option<Vec<u8>> {
-    let (api_version, kind) = (object["apiVersion"].as_str()?, object["kind"].as_str()?);
+    // The core group's discovery document says no version in JSON, as in the reference.
+    let (api_version, kind) = (object["apiVersion"].as_str().unwrap_or("v1"), object["kind"].as_str()?);
     let definition = find(schemas, api_version, kind)?;
+    let mut message = Vec::new();
+    write::message(schemas, definition, object, &mut message);
+    Some(body(api_version, kind, &message))
+}
+
+/// The message of an object of `definition` (`io.k8s.api.core.v1.Pod`), without anything around it.
+pub fn message(schemas: &Schemas, definition: &str, object: &Value) -> Option<Vec<u8>> {
+    let definition = schemas.definition(definition)?;
+    let mut message = Vec::with_capacity(1024);
+    write::message(schemas, definition, object, &mut message);
+    Some(message)
+}
+
+/// The body for a message.
+pub fn body(api_version: &str, kind: &str, message: &[u8]) -> Vec<u8> {
+    let mut out = envelope(api_version, kind, message.len());
+    out.extend_from_slice(message);
+    out.extend_from_slice(&ENVELOPE_END);
+    out
+}
+
+/// What comes before a message of so many bytes; [`ENVELOPE_END`] comes after it.
+pub fn envelope(api_version: &str, kind: &str, length: usize) -> Vec<u8> {
     let mut meta = Vec::new();
     wire::put_bytes(&mut meta, 1, api_version.as_bytes());
     wire::put_bytes(&mut meta, 2, kind.as_bytes());
-    let mut message = Vec::new();
-    write::message(schemas, definition, object, &mut message);
-    let mut out = MAGIC.to_vec();
+    let mut out = Vec::with_capacity(length + meta.len() + 32);
+    out.extend_from_slice(&MAGIC);
     wire::put_bytes(&mut out, 1, &meta);
-    wire::put_bytes(&mut out, 2, &message);
-    wire::put_bytes(&mut out, 3, b"");
-    wire::put_bytes(&mut out, 4, b"");
-    Some(out)
+    wire::put_head(&mut out, 2, length);
+    out
+}
+
+/// The envelope's empty contentEncoding and contentType, which Go always writes.
+pub const ENVELOPE_END: [u8; 4] = [0x1a, 0, 0x22, 0];
+
+/// A list's message up to its first item.
+pub fn list_metadata(schemas: &Schemas, metadata: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    wire::put_bytes(&mut out, 1, &message(schemas, LIST_META, metadata).unwrap_or_default());
+    out
+}
+
+/// What comes before an item of so many bytes in a list's message.
+pub fn put_item_head(out: &mut Vec<u8>, length: usize) {
+    wire::put_head(out, 2, length);
+}
+
+/// The part of any object's message that is a `PartialObjectMetadata` of it: metadata is field 1 of every kind.
+pub fn metadata_of(message: &[u8]) -> &[u8] {
+    let mut reader = Reader::new(message);
+    match reader.tag() {
+        Ok(Some((1, wire))) if reader.skip(wire).is_ok() => &message[..message.len() - reader.left()],
+        _ => &[],
+    }
+}
+
+/// A frame of a watch's stream: four bytes of length, then a `WatchEvent` around an object's body.
+pub fn put_watch_frame(out: &mut Vec<u8>, word: &str, body: &[u8]) {
+    out.reserve(body.len() + 64);
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    wire::put_bytes(out, 1, word.as_bytes());
+    let mut raw_head = Vec::with_capacity(8);
+    wire::put_head(&mut raw_head, 1, body.len());
+    wire::put_head(out, 2, raw_head.len() + body.len());
+    out.extend_from_slice(&raw_head);
+    out.extend_from_slice(body);
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 fn find<'a>(schemas: &'a Schemas, api_version: &str, kind: &str) -> Option<&'a Definition> {

@@ -6,7 +6,7 @@ use super::cell::{
     NONE, age, ago, containers, count, flag, has_true_condition, name, number, seconds, selector, string,
     text_or,
 };
-use super::{AGE, Column, Columns, NAME, boolean, duration, integer, text as column};
+use super::{AGE, Column, Columns, NAME, Now, boolean, duration, integer, text as column};
 use crate::object::{at, is_deleting, text};
 
 pub static JOB: Columns = Columns {
@@ -60,10 +60,10 @@ fn completions(job: &Value) -> String {
 }
 
 /// How long the Job took, or has been running; nothing before it started.
-fn took(job: &Value, now: i64) -> String {
+fn took(job: &Value, now: Now) -> String {
     let Some(start) = seconds(text(job, &["status", "startTime"])) else { return String::new() };
-    let end = seconds(text(job, &["status", "completionTime"])).unwrap_or(now);
-    duration::human(end - start)
+    let end = seconds(text(job, &["status", "completionTime"])).map_or(now, Now::At);
+    duration::since(start, end)
 }
 
 pub static CRON_JOB: Columns = Columns {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::duration;
+use super::duration::{self, Now};
 use crate::object::{at, items, pairs, text};
 use crate::selector::LabelSelector;
 
@@ -51,11 +51,11 @@ pub fn seconds(time: &str) -> Option<i64> {
 }
 
 /// How long ago a time was; `<unknown>` without one.
-pub fn ago(time: &str, now: i64) -> String {
-    seconds(time).map_or_else(|| UNKNOWN.to_owned(), |then| duration::human(now - then))
+pub fn ago(time: &str, now: Now) -> String {
+    seconds(time).map_or_else(|| UNKNOWN.to_owned(), |then| duration::since(then, now))
 }
 
-pub fn age(obj: &Value, now: i64) -> Value {
+pub fn age(obj: &Value, now: Now) -> Value {
     string(ago(text(obj, &["metadata", "creationTimestamp"]), now))
 }
 

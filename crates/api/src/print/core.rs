@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::cell::{age, ago, count, name, number, shown_or, string};
-use super::{AGE, Column, Columns, NAME, text as column};
+use super::{AGE, Column, Columns, NAME, Now, text as column};
 use crate::object::{at, items, text};
 
 pub static CONFIG_MAP: Columns = Columns {
@@ -64,7 +64,7 @@ fn either<'a>(obj: &'a Value, names: [&str; 2]) -> &'a Value {
     names.iter().map(|n| at(obj, &[n])).find(|v| !v.is_null()).unwrap_or(&Value::Null)
 }
 
-fn event(obj: &Value, now: i64) -> Vec<Value> {
+fn event(obj: &Value, now: Now) -> Vec<Value> {
     let time = |v: &Value| v.as_str().filter(|t| !t.is_empty()).map(|t| ago(t, now));
     let event_time = || ago(text(obj, &["eventTime"]), now);
     let first = time(either(obj, ["firstTimestamp", "deprecatedFirstTimestamp"])).unwrap_or_else(event_time);

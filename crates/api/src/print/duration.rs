@@ -1,5 +1,35 @@
 //! Ages as people read them: `5s`, `3m20s`, `47h`, `2y10d`.
 
+/// The moment that ages are counted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Now {
+    /// Seconds since the epoch.
+    At(i64),
+    /// Not known yet: an age is left open until [`close`] is told.
+    Open,
+}
+
+/// Stands around the start of an open age: a noncharacter, which is not meant for texts.
+pub const MARK: char = '\u{FDD0}';
+
+/// How long ago `then` was.
+pub fn since(then: i64, now: Now) -> String {
+    match now {
+        Now::At(now) => human(now - then),
+        Now::Open => format!("{MARK}{then}{MARK}"),
+    }
+}
+
+/// Puts `text` into `out` with its open ages counted to `now`.
+pub fn close(text: &str, now: i64, out: &mut Vec<u8>) {
+    for (i, part) in text.split(MARK).enumerate() {
+        match part.parse::<i64>() {
+            Ok(then) if i % 2 == 1 => out.extend_from_slice(human(now - then).as_bytes()),
+            _ => out.extend_from_slice(part.as_bytes()),
+        }
+    }
+}
+
 /// A span of seconds with two units at most, coarser the longer it is.
 pub fn human(seconds: i64) -> String {
     // A clock may be a second or two ahead.
@@ -31,7 +61,16 @@ fn two(large: i64, large_unit: char, small: i64, small_unit: char) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::human;
+    use super::{Now, close, human, since};
+
+    #[test]
+    fn an_open_age_is_closed_later() {
+        let open = format!("a {} b {}", since(100, Now::Open), since(-5, Now::Open));
+        let mut out = Vec::new();
+        close(&open, 103, &mut out);
+        assert_eq!(out, b"a 3s b 108s");
+        assert_eq!(since(100, Now::At(103)), "3s");
+    }
 
     #[test]
     fn rounds_as_the_reference_does() {

@@ -188,24 +188,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::print::Now;
     use crate::print::Print as _;
 
     #[test]
     fn prints_services_as_recorded() {
         let s = json!({"metadata": {"name": "h"}, "spec": {"type": "ClusterIP", "clusterIP": "None", "ports": [{"port": 80, "protocol": "TCP"}]}});
         assert_eq!(
-            SERVICE.cells(&s, 0)[..5],
+            SERVICE.cells(&s, Now::At(0))[..5],
             ["h", "ClusterIP", "None", "<none>", "80/TCP"].map(Value::from)
         );
         let s = json!({"metadata": {"name": "l"}, "spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.1", "externalIPs": ["9.9.9.9"], "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}]},
             "status": {"loadBalancer": {"ingress": [{"hostname": "x"}, {"ip": "1.2.3.4"}]}}});
-        assert_eq!(SERVICE.cells(&s, 0)[3..5], ["1.2.3.4,x,9.9.9.9", "80:30080/TCP"].map(Value::from));
+        assert_eq!(
+            SERVICE.cells(&s, Now::At(0))[3..5],
+            ["1.2.3.4,x,9.9.9.9", "80:30080/TCP"].map(Value::from)
+        );
     }
 
     #[test]
     fn shows_some_endpoints() {
         let ep = json!({"metadata": {"name": "e"}, "subsets": [{"addresses": [{"ip": "10.0.0.1"}, {"ip": "::1"}], "ports": [{"port": 1}, {"port": 2}]}]});
-        assert_eq!(ENDPOINTS.cells(&ep, 0)[1], "10.0.0.1:1,[::1]:1,10.0.0.1:2 + 1 more...");
-        assert_eq!(ENDPOINTS.cells(&json!({}), 0)[1], "<none>");
+        assert_eq!(ENDPOINTS.cells(&ep, Now::At(0))[1], "10.0.0.1:1,[::1]:1,10.0.0.1:2 + 1 more...");
+        assert_eq!(ENDPOINTS.cells(&json!({}), Now::At(0))[1], "<none>");
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::cell::{NONE, age, ago, containers, has_true_condition, labels, name, number, string, text_or};
-use super::{AGE, Column, Columns, NAME, Print, text as column};
+use super::{AGE, Column, Columns, NAME, Now, Print, text as column};
 use crate::object::{at, is_deleting, items, text};
 
 /// The reason of a Pod whose node stopped answering.
@@ -31,7 +31,7 @@ impl Print for Pod {
         &COLUMNS
     }
 
-    fn cells(&self, pod: &Value, now: i64) -> Vec<Value> {
+    fn cells(&self, pod: &Value, now: Now) -> Vec<Value> {
         let sum = summarize(pod);
         let restarts = if sum.restarts != 0 && !sum.last_restart.is_empty() {
             format!("{} ({} ago)", sum.restarts, ago(sum.last_restart, now))
@@ -215,7 +215,7 @@ mod tests {
         if deleting {
             pod["metadata"]["deletionTimestamp"] = json!("1970-01-01T00:01:00Z");
         }
-        let cells = POD.cells(&pod, 100);
+        let cells = POD.cells(&pod, Now::At(100));
         assert_eq!(cells.len(), POD.columns().len());
         assert_eq!(&cells[1..4], &want.map(Value::from), "{pod}");
         assert_eq!(cells[4], "60s");

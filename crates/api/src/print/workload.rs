@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::cell::{age, containers, labels, name, number, selector, string};
-use super::{AGE, Column, Columns, NAME, integer, text as column};
+use super::{AGE, Column, Columns, NAME, Now, integer, text as column};
 use crate::object::{at, items, text};
 
 const CONTAINERS: Column = Column::wide("Containers");
@@ -44,7 +44,7 @@ pub static DEPLOYMENT: Columns = Columns {
     },
 };
 
-fn replicas(obj: &Value, now: i64, chosen: Value) -> Vec<Value> {
+fn replicas(obj: &Value, now: Now, chosen: Value) -> Vec<Value> {
     let [names, images] = template_containers(obj);
     vec![
         name(obj),

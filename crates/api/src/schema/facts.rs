@@ -35,6 +35,8 @@ pub struct Field {
     pub emit: Emit,
     /// The protobuf field number; a path (`2.1`) where Go embeds a struct; empty where protobuf has none.
     pub number: Text,
+    /// The numbers of `number`, the outermost first; none where protobuf has none.
+    pub path: Box<[u32]>,
     pub is_required: bool,
     /// How lists merge when applied; none where nothing is said.
     pub list: Option<OwnedListKind>,
@@ -182,6 +184,7 @@ fn read_field(line: &'static str, by_name: &HashMap<Text, usize>) -> Field {
         ty: read_type(ty, by_name),
         emit: read_emit(emit),
         number: Cow::Borrowed(number),
+        path: number.split('.').filter_map(|n| n.parse().ok()).collect(),
         is_required: false,
         list: None,
         is_atomic_map: false,

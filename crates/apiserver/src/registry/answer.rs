@@ -1,11 +1,14 @@
 //! From outcomes to bytes: objects, lists and watch events in the shape that was asked for.
 
+use std::sync::Arc;
+
+use coracle_api::codec::protobuf;
 use coracle_api::{Kind, Status, table};
+use coracle_store::Version;
 use serde_json::{Map, Value, json};
 
-use super::list::{Page, is_custom, item_prefix};
-use super::{Call, Outcome, decode_stored};
-use crate::body::{Body, ListBody};
+use super::list::{Page, is_custom};
+use super::{Call, Outcome, decode_stored, forms, list_body};
 use crate::negotiate::{MetaVersion, Shape, Syntax};
 use crate::options::text;
 use crate::respond::{self, Answer};
@@ -13,6 +16,16 @@ use crate::server::Core;
 
 /// One object, as a verb of the call's kind answers.
 pub(crate) fn object(core: &Core, call: &Call, code: u16, outcome: &Outcome) -> Result<Answer, Status> {
+    if call.format.syntax == Syntax::Protobuf {
+        return Ok(respond::uncached(
+            code,
+            call.format,
+            match outcome {
+                Outcome::Stored(version) => message_body(call, &forms::message(core, &call.kind, version)),
+                Outcome::Unstored(v) => message_body(call, &forms::message_of(core, &call.kind, v)),
+            },
+        ));
+    }
     if call.format.shape == Shape::Whole
         && let Outcome::Stored(version) = outcome
         && !call.kind.is_view
@@ -21,6 +34,17 @@ pub(crate) fn object(core: &Core, call: &Call, code: u16, outcome: &Outcome) -> 
     }
     let v = outcome.value(&call.kind)?;
     Ok(respond::value(code, &shaped(core, call, v), call.format))
+}
+
+/// The body that a message becomes in the shape that the client wants.
+pub(crate) fn message_body(call: &Call, message: &[u8]) -> Vec<u8> {
+    match call.format.shape {
+        Shape::Metadata(version) => {
+            let metadata = protobuf::metadata_of(message);
+            protobuf::body(version.api_version(), "PartialObjectMetadata", metadata)
+        }
+        _ => protobuf::body(&call.kind.api_version(), &call.kind.kind, message),
+    }
 }
 
 /// One object in the shape that the client wants.
@@ -46,31 +70,43 @@ fn table_of(
     version: MetaVersion,
     with_columns: bool,
 ) -> Value {
-    let include = table::Include::parse(text(&call.query, "includeObject")).unwrap_or_default();
     let now = core.clock.unix_seconds();
-    let mut t = table::render(&call.kind, objects, list_meta, include, with_columns, now);
+    let mut t = table::render(&call.kind, objects, list_meta, include(call), with_columns, now);
     t["apiVersion"] = json!(version.api_version());
     t
 }
 
-/// A watch event's object in the shape that the client wants; `first` of a table watch brings the columns.
-pub(crate) fn event_object(core: &Core, call: &Call, v: Value, first: bool) -> Value {
-    match call.format.shape {
-        Shape::Table(version) => {
-            table_of(core, call, std::slice::from_ref(&v), table::single_meta(&v), version, first)
+pub(crate) fn list(core: &Arc<Core>, call: &Call, page: Page) -> Result<Answer, Status> {
+    let format = call.format;
+    let meta = list_meta(&page);
+    let (kind, items) = (&call.kind, page.items);
+    let body = match (format.syntax, format.shape) {
+        (Syntax::Protobuf, Shape::Metadata(version)) => {
+            list_body::protobuf(core, kind, meta, &items, Some(version))
         }
-        _ => shaped(core, call, v),
-    }
+        (Syntax::Protobuf, _) => list_body::protobuf(core, kind, meta, &items, None),
+        (Syntax::Json, _) if format.pretty => return values(core, call, meta, &items),
+        (Syntax::Json, Shape::Table(version)) => {
+            list_body::table(core, kind, meta, items, include(call), version)
+        }
+        (Syntax::Json, Shape::Metadata(version)) => {
+            list_body::json_metadata(core, kind, meta, items, version)
+        }
+        (Syntax::Json, Shape::Whole) if !kind.is_view => list_body::json(kind, meta, items),
+        _ => return values(core, call, meta, &items),
+    };
+    Ok(respond::uncached(200, format, body))
 }
 
-pub(crate) fn list(core: &Core, call: &Call, page: Page) -> Result<Answer, Status> {
-    let format = call.format;
-    if format.shape == Shape::Whole && format.syntax == Syntax::Json && !format.pretty && !call.kind.is_view {
-        return Ok(whole_list(&call.kind, page));
-    }
-    let meta = list_meta(&page);
-    let items = decoded(&call.kind, &page)?;
-    let v = match format.shape {
+/// A list that is decoded first: as YAML, indented for people, or of another version than is stored.
+fn values(
+    core: &Core,
+    call: &Call,
+    meta: Map<String, Value>,
+    items: &[Arc<Version>],
+) -> Result<Answer, Status> {
+    let items = decoded(&call.kind, items)?;
+    let v = match call.format.shape {
         Shape::Table(version) => table_of(core, call, &items, meta, version, true),
         Shape::Metadata(version) => {
             let items: Vec<Value> = items.iter().map(|v| partial(v, version)).collect();
@@ -81,11 +117,15 @@ pub(crate) fn list(core: &Core, call: &Call, page: Page) -> Result<Answer, Statu
         }
         Shape::Whole => list_value(&call.kind, meta, items),
     };
-    Ok(respond::value(200, &v, format))
+    Ok(respond::value(200, &v, call.format))
 }
 
-fn decoded(kind: &Kind, page: &Page) -> Result<Vec<Value>, Status> {
-    page.items.iter().map(|v| decode_stored(kind, v)).collect()
+pub(crate) fn include(call: &Call) -> table::Include {
+    table::Include::parse(text(&call.query, "includeObject")).unwrap_or_default()
+}
+
+fn decoded(kind: &Kind, items: &[Arc<Version>]) -> Result<Vec<Value>, Status> {
+    items.iter().map(|v| decode_stored(kind, v)).collect()
 }
 
 /// A list of values; the items of a built-in kind do not say their kind, as in the reference.
@@ -109,18 +149,4 @@ fn list_meta(page: &Page) -> Map<String, Value> {
         meta.insert("remainingItemCount".into(), json!(n));
     }
     meta
-}
-
-/// The list as a header and the stored bytes; nothing is decoded.
-fn whole_list(kind: &Kind, page: Page) -> Answer {
-    let head = format!(
-        "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{},\"items\":[",
-        json!(kind.list_kind()),
-        json!(kind.api_version()),
-        Value::Object(list_meta(&page))
-    );
-    let body = ListBody::new(head.into_bytes(), page.items, item_prefix(kind), b"]}\n");
-    let mut answer = respond::whole(200, "application/json", Body::List(body));
-    respond::never_cache(&mut answer);
-    answer
 }

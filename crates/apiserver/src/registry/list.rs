@@ -22,7 +22,7 @@ pub(crate) struct Page {
     pub remaining: Option<usize>,
 }
 
-pub(crate) async fn run(core: &Core, call: &Call) -> Result<Answer, Status> {
+pub(crate) async fn run(core: &Arc<Core>, call: &Call) -> Result<Answer, Status> {
     let options = ListOptions::parse(&call.query)?;
     let page = page(core, call, &options).await?;
     super::answer::list(core, call, page)
@@ -84,8 +84,8 @@ fn read(state: &Snapshot, prefix: &str, after: Option<&str>, selector: &Selector
     }
 }
 
-/// A selector that names one object of one namespace needs no walk.
-fn candidates<'a>(
+/// A selector that names one object of one namespace needs no walk, and one that demands a label or a node a short one.
+pub(crate) fn candidates<'a>(
     state: &'a Snapshot,
     prefix: &'a str,
     after: Option<&'a str>,
@@ -99,7 +99,10 @@ fn candidates<'a>(
                 None => Box::new(state.range(prefix, after)),
             }
         }
-        _ => Box::new(state.range(prefix, after)),
+        _ => match state.find(&selector.terms(), prefix, after) {
+            Some(found) => Box::new(found.into_iter()),
+            None => Box::new(state.range(prefix, after)),
+        },
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use coracle_api::catalog::Catalog;
-use coracle_api::selector::{FieldSelector, FieldTerm, LabelSelector};
+use coracle_api::selector::{FieldSelector, FieldTerm, LabelSelector, Operator};
 use coracle_api::{Kind, Status, object};
-use coracle_store::{Meta, MetaOf};
+use coracle_store::{Meta, MetaOf, Term};
 use serde_json::Value;
 
 use super::skim::skim;
@@ -35,6 +35,17 @@ impl Selector {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// The values that every object has which the selector takes.
+    pub(crate) fn terms(&self) -> Vec<Term<'_>> {
+        let labels = self.labels.requirements().iter().filter_map(|r| {
+            let is_one = matches!(r.operator, Operator::Equals | Operator::DoubleEquals | Operator::In);
+            let [value] = r.values.as_slice() else { return None };
+            is_one.then_some(Term::Label(&r.key, value))
+        });
+        let fields = self.fields.terms.iter().filter(|t| t.equal);
+        labels.chain(fields.map(|t| Term::Field(&t.path, &t.value))).collect()
     }
 
     /// The one name that the selector takes, so that a list need not look at others.

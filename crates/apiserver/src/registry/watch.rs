@@ -1,20 +1,28 @@
-//! watch: the present state if asked for, then every change, as lines of JSON.
+//! watch: the present state if asked for, then every change, as lines of JSON or frames of protobuf.
 
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use coracle_api::Status;
+use bytes::Bytes;
+use coracle_api::codec::{encode, protobuf};
+use coracle_api::{Status, table};
 use coracle_store::{Error, Event, Version, Watch};
+use futures::Stream;
+use futures::future::BoxFuture;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use rand::Rng;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::forms::{self, Shown};
 use super::select::Selector;
 use super::versions::{self, Wanted};
-use super::{Call, answer, decode_json};
+use super::{Call, answer, decode_stored, list};
 use crate::body::Body;
-use crate::negotiate::Shape;
+use crate::negotiate::{Format, Shape, Syntax};
 use crate::options::ListOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
@@ -25,23 +33,24 @@ const LIFE: std::ops::Range<u64> = 1800..3600;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A last bookmark this long before the end lets the client resume where it was.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
-/// Events of one turn, so that one busy watcher does not hold a worker.
-const BATCH: usize = 256;
-/// Lines are gathered up to this size before they are sent.
+/// Events are taken from the store so many at a time, and gathered up to this size before they are sent: a reader that
+/// is behind gets full pieces, and none holds a worker for longer than one takes.
+const BATCH: usize = 16;
 const PIECE_BYTES: usize = 64 * 1024;
+
+const PROTOBUF_STREAM: HeaderValue =
+    HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
 
 pub(crate) async fn run(core: &Arc<Core>, call: Arc<Call>) -> Result<Answer, Status> {
     let options = ListOptions::parse_watch(&call.query)?;
     let selector =
         Selector::parse(&call.kind, &options.label_selector, &options.field_selector)?.named(&call.name);
-    let mut feed = open(core, &call, &options, selector).await?;
-    feed.bookmarks = options.bookmarks;
-    let lines = futures::stream::unfold(feed, |mut feed| async {
-        let piece = feed.next().await?;
-        Some((piece, feed))
-    });
-    let mut answer = respond::whole(200, "application/json", Body::Stream(Box::pin(lines)));
-    respond::never_cache(&mut answer);
+    let feed = open(core, &call, &options, selector).await?;
+    let is_protobuf = feed.is_protobuf();
+    let mut answer = respond::uncached(200, Format::default(), Body::Watch(Box::pin(feed)));
+    if is_protobuf {
+        answer.headers_mut().insert(CONTENT_TYPE, PROTOBUF_STREAM);
+    }
     Ok(answer)
 }
 
@@ -54,11 +63,15 @@ async fn open(
     let revision = versions::parse(&options.resource_version).map_err(|why| Status::new(500, "", why))?;
     let prefix = call.prefix();
     let wants_state = options.send_initial_events.unwrap_or(matches!(revision, None | Some(0)));
-    let mut feed = Feed::new(core.clone(), call.clone(), selector, life(core, options));
+    let mut feed = Feed::new(core.clone(), call.clone(), selector, options);
     if wants_state {
         let wanted = revision.map_or(Wanted::Newest, Wanted::NotOlderThan);
         let state = versions::snapshot(core, wanted).await?;
-        feed.initial = state.range(&prefix, None).collect();
+        let selector = &feed.selector;
+        let initial: Vec<_> = list::candidates(&state, &prefix, None, selector)
+            .filter(|v| selector.takes(&v.key, &v.meta))
+            .collect();
+        feed.initial = initial.into_iter();
         feed.at = state.revision;
         feed.end_of_initial = options.send_initial_events == Some(true) && options.bookmarks;
     } else {
@@ -68,7 +81,7 @@ async fn open(
         Ok(watch) => feed.watch = Some(watch),
         Err(Error::Compacted { wanted, oldest }) => {
             let gone = Status::expired(format!("too old resource version: {wanted} ({oldest})"));
-            feed.refusal = Some(gone);
+            feed.refusal = Some(Box::new(gone));
         }
         Err(other) => return Err(versions::store_failed(other)),
     }
@@ -80,62 +93,96 @@ fn life(core: &Core, options: &ListOptions) -> Duration {
     core.clock.elapsed() + asked.unwrap_or_else(|| Duration::from_secs(rand::rng().random_range(LIFE)))
 }
 
-/// One watcher's stream.
+/// One watcher's stream. Ten thousand of them may wait: what an idle one holds is kept small, and made once.
 struct Feed {
     core: Arc<Core>,
     call: Arc<Call>,
     selector: Selector,
-    initial: VecDeque<Arc<Version>>,
+    initial: std::vec::IntoIter<Arc<Version>>,
     /// A bookmark that says that the initial events have ended is still to be sent.
     end_of_initial: bool,
     watch: Option<Watch>,
     /// Sent as the only event, where the version asked for is gone.
-    refusal: Option<Status>,
+    refusal: Option<Box<Status>>,
     /// The newest revision that the client knows.
     at: u64,
     bookmarks: bool,
     ends: Duration,
     next_bookmark: Duration,
+    /// Wakes the watcher for what is due next, its end or a bookmark.
+    timer: BoxFuture<'static, ()>,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     sent_columns: bool,
 }
 
+impl Stream for Feed {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let feed = self.get_mut();
+        let mut out = Vec::new();
+        feed.put_initial(&mut out);
+        if let Some(refusal) = feed.refusal.take() {
+            feed.watch = None;
+            feed.put_error(&mut out, &refusal);
+        }
+        let has_ended = |feed: &mut Feed, cx: &mut Context<'_>| {
+            feed.watch.is_none() || feed.stopping.as_mut().poll(cx).is_ready()
+        };
+        if out.is_empty() && has_ended(feed, cx) {
+            return Poll::Ready(None);
+        }
+        while out.is_empty() && feed.timer.as_mut().poll(cx).is_ready() {
+            feed.put_bookmark(&mut out);
+            let Some(pause) = feed.pause() else {
+                feed.watch = None;
+                break;
+            };
+            feed.timer = sleep(&feed.core, pause);
+        }
+        while out.len() < PIECE_BYTES
+            && let Some(watch) = &mut feed.watch
+        {
+            match watch.poll_batch(cx, BATCH) {
+                Poll::Ready(batch) => feed.put_batch(&mut out, batch),
+                Poll::Pending if out.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready((!out.is_empty()).then(|| out.into()))
+    }
+}
+
+fn sleep(core: &Arc<Core>, pause: Duration) -> BoxFuture<'static, ()> {
+    let clock = core.clock.clone();
+    Box::pin(async move { clock.sleep(pause).await })
+}
+
 impl Feed {
-    fn new(core: Arc<Core>, call: Arc<Call>, selector: Selector, ends: Duration) -> Feed {
-        let next_bookmark = next_bookmark(core.clock.elapsed(), ends);
-        Feed {
-            core,
-            call,
+    fn new(core: Arc<Core>, call: Arc<Call>, selector: Selector, options: &ListOptions) -> Feed {
+        let ends = life(&core, options);
+        let mut feed = Feed {
             selector,
-            initial: VecDeque::new(),
+            initial: Vec::new().into_iter(),
             end_of_initial: false,
             watch: None,
             refusal: None,
             at: 0,
-            bookmarks: false,
+            bookmarks: options.bookmarks,
             ends,
-            next_bookmark,
+            next_bookmark: next_bookmark(core.clock.elapsed(), ends),
+            timer: sleep(&core, Duration::ZERO),
+            stopping: Box::pin(core.stopping.clone().cancelled_owned()),
             sent_columns: false,
-        }
+            core,
+            call,
+        };
+        feed.timer = sleep(&feed.core, feed.pause().unwrap_or_default());
+        feed
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
-        let mut out = BytesMut::new();
-        self.put_initial(&mut out);
-        if let Some(refusal) = self.refusal.take() {
-            self.watch = None;
-            put_line(&mut out, "ERROR", refusal.to_value().to_string().as_bytes());
-        }
-        while out.is_empty() {
-            let pause = self.pause()?;
-            let stopping = self.core.stopping.clone();
-            let watch = self.watch.as_mut()?;
-            tokio::select! {
-                batch = watch.next_batch(BATCH) => self.put_batch(&mut out, batch),
-                () = self.core.clock.sleep(pause) => self.put_bookmark(&mut out),
-                () = stopping.cancelled() => return None,
-            }
-        }
-        Some(out.freeze())
+    fn is_protobuf(&self) -> bool {
+        self.call.format.syntax == Syntax::Protobuf
     }
 
     /// How long until something is due, or `None` at the watch's end.
@@ -148,19 +195,21 @@ impl Feed {
         Some(due.saturating_sub(now))
     }
 
-    fn put_initial(&mut self, out: &mut BytesMut) {
+    fn put_initial(&mut self, out: &mut Vec<u8>) {
         while out.len() < PIECE_BYTES {
-            let Some(version) = self.initial.pop_front() else { break };
-            if self.selector.takes(&version.key, &version.meta) {
-                self.put_object(out, "ADDED", &version.json, &version.key);
-            }
+            let Some(version) = self.initial.next() else {
+                // The list goes, and not only its items.
+                self.initial = Vec::new().into_iter();
+                break;
+            };
+            self.put_object(out, "ADDED", &version);
         }
-        if self.initial.is_empty() && std::mem::take(&mut self.end_of_initial) {
+        if self.initial.len() == 0 && std::mem::take(&mut self.end_of_initial) {
             self.put_mark(out, self.at, json!({"k8s.io/initial-events-end": "true"}));
         }
     }
 
-    fn put_batch(&mut self, out: &mut BytesMut, batch: Result<Vec<Arc<Event>>, Error>) {
+    fn put_batch(&mut self, out: &mut Vec<u8>, batch: Result<Vec<Arc<Event>>, Error>) {
         match batch {
             Ok(events) => events.iter().for_each(|e| self.put_event(out, e)),
             Err(e) => {
@@ -168,55 +217,64 @@ impl Feed {
                 self.watch = None;
                 if !matches!(e, Error::Closed) {
                     let status = Status::expired("too old resource version: the watcher fell behind");
-                    put_line(out, "ERROR", status.to_value().to_string().as_bytes());
+                    self.put_error(out, &status);
                 }
             }
         }
     }
 
-    fn put_event(&mut self, out: &mut BytesMut, event: &Arc<Event>) {
+    fn put_event(&mut self, out: &mut Vec<u8>, event: &Event) {
         if event.revision <= self.at {
             return;
         }
         self.at = event.revision;
         let takes =
             |v: &Option<Arc<Version>>| v.as_ref().is_some_and(|v| self.selector.takes(&event.key, &v.meta));
-        let word = match (takes(&event.prev), takes(&event.now)) {
-            (false, true) => "ADDED",
-            (true, true) => "MODIFIED",
-            (true, false) => "DELETED",
+        let (word, version) = match (takes(&event.prev), takes(&event.now)) {
+            (false, true) => ("ADDED", event.now.as_ref()),
+            (true, true) => ("MODIFIED", event.now.as_ref()),
+            (true, false) => ("DELETED", event.last()),
             (false, false) => return,
         };
-        if word == natural_word(event) && self.sends_stored_bytes() {
-            out.put(&event.encoded_with(encode_event)[..]);
-            return;
+        if let Some(version) = version {
+            self.put_object(out, word, version);
         }
-        let version = event.now.as_ref().filter(|_| word != "DELETED").or(event.prev.as_ref());
-        let Some(version) = version.cloned() else { return };
-        let json = match word {
-            "DELETED" => event.tombstone().cloned().unwrap_or_else(|| version.json.clone()),
-            _ => version.json.clone(),
-        };
-        self.put_object(out, word, &json, &event.key);
     }
 
-    fn sends_stored_bytes(&self) -> bool {
-        self.call.format.shape == Shape::Whole && !self.call.kind.is_view
-    }
-
-    fn put_object(&mut self, out: &mut BytesMut, word: &str, json: &Bytes, key: &str) {
-        if self.sends_stored_bytes() {
-            return put_line(out, word, json);
+    /// An event with an object in the client's form. The object's bytes are shared by all watchers.
+    fn put_object(&mut self, out: &mut Vec<u8>, word: &str, version: &Version) {
+        let (core, call) = (self.core.as_ref(), self.call.as_ref());
+        if self.is_protobuf() {
+            let body = answer::message_body(call, &forms::message(core, &call.kind, version));
+            return protobuf::put_watch_frame(out, word, &body);
         }
-        let Ok(v) = decode_json(&self.call.kind, json) else {
-            return tracing::error!(%key, "stored object is no JSON");
-        };
-        let shaped = answer::event_object(&self.core, &self.call, v, !self.sent_columns);
-        self.sent_columns = true;
-        put_line(out, word, shaped.to_string().as_bytes());
+        out.reserve(version.json.len() + 64);
+        open_line(out, word);
+        match call.format.shape {
+            Shape::Whole if !call.kind.is_view => out.extend_from_slice(&version.json),
+            Shape::Whole => match decode_stored(&call.kind, version) {
+                Ok(v) => encode::write_value(out, &v),
+                Err(why) => tracing::error!(key = &*version.key, "{why}"),
+            },
+            Shape::Metadata(meta) => Shown::of(core, &call.kind, version).put_metadata(out, meta),
+            Shape::Table(meta) => {
+                let revision =
+                    Map::from_iter([("resourceVersion".into(), json!(version.revision.to_string()))]);
+                let mut frame =
+                    table::frame(&call.kind, revision, !std::mem::replace(&mut self.sent_columns, true));
+                frame.insert("apiVersion".to_owned(), json!(meta.api_version()));
+                encode::write_value(out, &Value::Object(frame));
+                out.pop();
+                out.extend_from_slice(b",\"rows\":[");
+                let now = core.clock.unix_seconds();
+                forms::put_row(core, &call.kind, version, answer::include(call), now, out);
+                out.extend_from_slice(b"]}");
+            }
+        }
+        out.extend_from_slice(b"}\n");
     }
 
-    fn put_bookmark(&mut self, out: &mut BytesMut) {
+    fn put_bookmark(&mut self, out: &mut Vec<u8>) {
         let now = self.core.clock.elapsed();
         if !self.bookmarks || now < self.next_bookmark {
             return;
@@ -227,18 +285,30 @@ impl Feed {
         }
     }
 
-    fn put_mark(&self, out: &mut BytesMut, revision: u64, annotations: Value) {
+    fn put_mark(&self, out: &mut Vec<u8>, revision: u64, annotations: Value) {
         let kind = &self.call.kind;
         let mut meta = json!({"resourceVersion": revision.to_string()});
         if !annotations.is_null() {
             meta["annotations"] = annotations;
         }
         let mark = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": meta});
+        if self.is_protobuf() {
+            let message = forms::message_of(&self.core, kind, &mark);
+            return protobuf::put_watch_frame(out, "BOOKMARK", &answer::message_body(&self.call, &message));
+        }
         let mark = match self.call.format.shape {
             Shape::Metadata(version) => answer::partial(&mark, version),
             _ => mark,
         };
-        put_line(out, "BOOKMARK", mark.to_string().as_bytes());
+        put_line(out, "BOOKMARK", &mark);
+    }
+
+    fn put_error(&self, out: &mut Vec<u8>, status: &Status) {
+        let status = status.to_value();
+        match protobuf::encode(&self.core.schemas, &status).filter(|_| self.is_protobuf()) {
+            Some(body) => protobuf::put_watch_frame(out, "ERROR", &body),
+            None => put_line(out, "ERROR", &status),
+        }
     }
 }
 
@@ -249,26 +319,14 @@ fn next_bookmark(now: Duration, ends: Duration) -> Duration {
     if now < before_end { next.min(before_end) } else { next }
 }
 
-/// What an event is called where no selector changes its meaning.
-fn natural_word(event: &Event) -> &'static str {
-    match (&event.prev, &event.now) {
-        (None, _) => "ADDED",
-        (Some(_), Some(_)) => "MODIFIED",
-        (Some(_), None) => "DELETED",
-    }
+fn open_line(out: &mut Vec<u8>, word: &str) {
+    out.extend_from_slice(b"{\"type\":\"");
+    out.extend_from_slice(word.as_bytes());
+    out.extend_from_slice(b"\",\"object\":");
 }
 
-/// The line that all watchers of whole objects share.
-fn encode_event(event: &Event) -> Bytes {
-    let mut out = BytesMut::with_capacity(event.object().len() + 40);
-    put_line(&mut out, natural_word(event), event.object());
-    out.freeze()
-}
-
-fn put_line(out: &mut BytesMut, word: &str, object: &[u8]) {
-    out.put(&b"{\"type\":\""[..]);
-    out.put(word.as_bytes());
-    out.put(&b"\",\"object\":"[..]);
-    out.put(object);
-    out.put(&b"}\n"[..]);
+fn put_line(out: &mut Vec<u8>, word: &str, object: &Value) {
+    open_line(out, word);
+    encode::write_value(out, object);
+    out.extend_from_slice(b"}\n");
 }

@@ -187,9 +187,14 @@ async fn an_event_knows_the_state_before_it(sut: Sut) {
 async fn all_watchers_share_one_encoding(sut: Sut) {
     let (mut one, mut two) = (sut.watch(PODS, 1), sut.watch("", 1));
     sut.create(A, "1").await;
-    let (one, two) = (one.next().await.unwrap(), two.next().await.unwrap());
-    assert_eq!(one.encoded_with(|_| "first".into()), "first");
-    assert_eq!(two.encoded_with(|_| "second".into()), "first");
+    sut.delete(A).await;
+    let budget = crate::Budget::new(100);
+    for _ in 0..2 {
+        let (one, two) = (one.next().await.unwrap(), two.next().await.unwrap());
+        let state = |e: &crate::Event| e.now.as_ref().or(e.last()).unwrap().clone();
+        assert_eq!(state(&one).protobuf.get_or_make(&budget, || b"first".to_vec()), "first");
+        assert_eq!(state(&two).protobuf.get_or_make(&budget, || b"second".to_vec()), "first");
+    }
 }
 
 async fn a_bookmark_waits_for_the_events_before_it(sut: Sut) {

@@ -20,6 +20,10 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next field's number and wire type; none at the end.
     pub(super) fn tag(&mut self) -> Result<Option<(u32, u8)>, Error> {
         if self.rest.is_empty() {
@@ -101,7 +105,12 @@ pub(crate) fn put_fixed64(out: &mut Vec<u8>, number: u32, value: [u8; 8]) {
 }
 
 pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
-    put_raw_varint(out, u64::from(number) << 3 | u64::from(BYTES));
-    put_raw_varint(out, value.len() as u64);
+    put_head(out, number, value.len());
     out.extend_from_slice(value);
+}
+
+/// What comes before a run of so many bytes.
+pub(crate) fn put_head(out: &mut Vec<u8>, number: u32, length: usize) {
+    put_raw_varint(out, u64::from(number) << 3 | u64::from(BYTES));
+    put_raw_varint(out, length as u64);
 }

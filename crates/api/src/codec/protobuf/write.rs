@@ -1,7 +1,5 @@
 //! JSON to messages. Values are of their schema's types by now; one that is not is left out.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -19,17 +17,13 @@ struct Given<'a> {
 
 pub(super) fn message(schemas: &Schemas, definition: &Definition, object: &Value, out: &mut Vec<u8>) {
     let Some(map) = object.as_object() else { return };
+    let known = map.iter().filter(|(_, v)| !v.is_null()).filter_map(|(name, value)| {
+        let field = definition.field(name).filter(|f| !f.path.is_empty())?;
+        Some(Given { path: &field.path, ty: &field.ty, name, value })
+    });
+    let mut given: Vec<Given<'_>> = known.collect();
     // Sorted by path, so that the fields of an embedded struct stand together.
-    let mut paths = BTreeMap::new();
-    for (name, value) in map.iter().filter(|(_, v)| !v.is_null()) {
-        let Some(field) = definition.field(name) else { continue };
-        let path: Option<Vec<u32>> = field.number.split('.').map(|n| n.parse().ok()).collect();
-        if let Some(path) = path {
-            paths.insert(path, (&field.ty, name, value));
-        }
-    }
-    let given: Vec<Given<'_>> =
-        paths.iter().map(|(path, (ty, name, value))| Given { path, ty, name, value }).collect();
+    given.sort_unstable_by_key(|g| g.path);
     write_fields(schemas, &given, out);
 }
 
