@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod body;
 mod bootstrap;
+mod compress;
 mod control;
 mod directory;
 mod grants;
@@ -23,6 +24,7 @@ mod respond;
 mod reviews;
 mod server;
 mod serving;
+mod socket;
 mod subresources;
 
 pub use body::Body;

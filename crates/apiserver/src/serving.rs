@@ -16,9 +16,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::body;
+use crate::body::{self, Body};
+use crate::compress;
 use crate::pipeline::{self, Caller};
 use crate::server::Core;
+use crate::socket::Socket;
 
 /// The longest that a client may take to send a request's headers: Go's 32 s default in the reference.
 const HEADER_READ_TIME: Duration = Duration::from_secs(32);
@@ -28,6 +30,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const MAX_STREAMS: u32 = 100;
 /// Streams that a client may reset before the connection is dropped.
 const MAX_PENDING_RESETS: usize = 100;
+/// What a stream may have waiting for its client: four pieces of a list. A client that opens streams and reads none of
+/// them holds 25 MiB a connection at most.
+const MAX_UNSENT_BYTES: usize = 256 * 1024;
 /// The largest header block of a request: Go's 1 MiB default.
 const MAX_HEADER_BYTES: usize = 1024 * 1024;
 /// How long requests in flight get to end when the server stops.
@@ -73,7 +78,8 @@ async fn connection(
 ) {
     // Answers are small and latency is what clients see.
     let _ = tcp.set_nodelay(true);
-    let handshake = Clock::system().timeout(HANDSHAKE_TIME, acceptor.accept(tcp)).await;
+    let socket = Socket::new(tcp);
+    let handshake = Clock::system().timeout(HANDSHAKE_TIME, acceptor.accept(socket.clone())).await;
     let tls = match handshake {
         Some(Ok(tls)) => tls,
         Some(Err(e)) => return tracing::debug!(%peer, "TLS handshake failed: {e}"),
@@ -81,18 +87,27 @@ async fn connection(
     };
     let certificates = tls.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
     let caller = Arc::new(Caller::Remote { certificates });
+    let below = socket.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (core, caller) = (core.clone(), caller.clone());
-        async move { Ok::<_, Infallible>(pipeline::answer(core, request.map(body::incoming), caller).await) }
+        let (core, caller, below) = (core.clone(), caller.clone(), below.clone());
+        async move {
+            let stall = core.stalled_watch;
+            let takes_gzip = compress::is_accepted(&request);
+            let answer = pipeline::answer(core, request.map(body::incoming), caller).await;
+            if matches!(answer.body(), Body::Watch(_)) {
+                below.cut_after_stall(stall);
+            }
+            Ok::<_, Infallible>(if takes_gzip { compress::compress(answer) } else { answer })
+        }
     });
     let protocol = protocol();
     let serving = protocol.serve_connection_with_upgrades(TokioIo::new(tls), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
+        ended = socket.in_turns(serving.as_mut()) => ended,
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            socket.in_turns(serving).await
         }
     };
     if let Err(e) = ended {
@@ -111,6 +126,7 @@ fn protocol() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(MAX_UNSENT_BYTES)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_PENDING_RESETS)
         .max_header_list_size(MAX_HEADER_BYTES as u32);

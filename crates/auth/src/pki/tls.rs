@@ -8,7 +8,8 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+    CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
@@ -18,6 +19,13 @@ use super::{Error, Pair};
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(default_provider())
+}
+
+/// A server takes AES-128 first, as Go's does: no known attack tells it from AES-256, which costs a third more to send.
+fn server_provider() -> Arc<CryptoProvider> {
+    let mut provider = default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
 }
 
 fn roots(authority: &Authority) -> Result<Arc<RootCertStore>, Error> {
@@ -48,13 +56,14 @@ fn server(
 ) -> Result<Arc<ServerConfig>, Error> {
     let failed = Error::make("TLS server configuration");
     let (chain, key) = chain_and_key(pair)?;
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(server_provider())
         .with_safe_default_protocol_versions()
         .map_err(|e| failed(&e))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
         .map_err(|e| failed(&e))?;
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    config.ignore_client_order = true;
     Ok(Arc::new(config))
 }
 
