@@ -247,7 +247,7 @@ fn collect_pids(directory: &Path, pids: &mut Vec<i32>) {
 }
 
 /// Until the process has ended (or is a zombie, which no longer counts), without polling.
-fn wait_for_end(pid: i32) {
+pub(crate) fn wait_for_end(pid: i32) {
     /// A killed process that is not gone after this hangs in the kernel; the next round looks again.
     const PATIENCE_MS: i32 = 1000;
     // SAFETY: pidfd_open takes two integers and returns a new file descriptor or -1.

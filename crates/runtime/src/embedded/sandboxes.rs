@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use super::cgroup::wait_for_end;
 use super::containers::Container;
 use super::protocol::{self, Reply, Request};
 use super::record::{self, SandboxRecord, ShimRecord};
@@ -61,6 +62,16 @@ pub(super) fn ask(dir: &Path, request: &Request) -> Result<()> {
     match protocol::receive::<Reply>(&stream).map_err(failed)?.0 {
         Reply::Failed { message } => Err(Error::Start(message)),
         _ => Ok(()),
+    }
+}
+
+/// Have the shim end what it runs and then itself, and wait until it has: its process and its place in a control group
+/// are gone then.
+fn shut_down(dir: &Path) {
+    let shim = record::read::<ShimRecord>(dir, record::SHIM);
+    // A shim that does not answer is not there, and its process id may be another's by now.
+    if let (Ok(()), Ok(shim)) = (ask(dir, &Request::Shutdown), shim) {
+        wait_for_end(shim.shim_pid);
     }
 }
 
@@ -189,8 +200,7 @@ impl Embedded {
     async fn clear(&self, record: &SandboxRecord, dir: &Path) {
         let (hierarchy, cgroup, dir_) = (self.inner.hierarchy.clone(), record.cgroup.clone(), dir.to_owned());
         let cleared = self.blocking(move |_| {
-            // A shim that is not there has nothing to shut down.
-            let _ = ask(&dir_, &Request::Shutdown);
+            shut_down(&dir_);
             hierarchy.kill(&cgroup);
             hierarchy.remove(&cgroup);
             // Not mounted is fine.

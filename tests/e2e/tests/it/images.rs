@@ -41,8 +41,8 @@ fn registry(cluster: &Cluster) -> (String, String) {
 
 fn pod(name: &str, image: &str, more: &str) -> String {
     format!(
-        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, \
-         spec: {{containers: [{{name: main, image: \"{image}\"}}], {more}}}}}\n---\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n\
+         spec: {{containers: [{{name: main, image: \"{image}\"}}], {more}}}\n"
     )
 }
 
@@ -156,8 +156,8 @@ fn a_pod_in_trouble_says_which() {
         let policy = if name.starts_with("once") { "Never" } else { "Always" };
         let container = container.replacen('{', "{name: main, ", 1);
         cluster.apply(&format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, \
-             spec: {{restartPolicy: {policy}, containers: [{container}]}}}}"
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n\
+             spec: {{restartPolicy: {policy}, containers: [{container}]}}\n"
         ));
     }
     for (name, _, status) in TROUBLED {
