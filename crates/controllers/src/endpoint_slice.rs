@@ -21,20 +21,19 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 const ENDPOINTS_PER_SLICE_MAX: usize = 100;
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    work::reconcile_all(service_triggers(&cx), &cx.clock, |key| reconcile(&cx, key)).await
+    work::reconcile_all(service_triggers(&cx).await, &cx.clock, |key| reconcile(&cx, key)).await
 }
 
 async fn reconcile(cx: &Context, key: Key) -> Result<Next, Error> {
-    let services: Api<Service> = Api::namespaced(cx.client.clone(), &key.namespace);
     // Slices of a Service that is gone are garbage: their owner reference says so.
-    let Some(service) = found(services.get(&key.name).await)? else { return Ok(Next::Wait) };
+    let Some(service) = cx.informers.services.get(&key) else { return Ok(Next::Wait) };
     if !pod_endpoints::is_selected(&service) || service.metadata.deletion_timestamp.is_some() {
         return Ok(Next::Wait);
     }
     let slices: Api<EndpointSlice> = Api::namespaced(cx.client.clone(), &key.namespace);
     let ours = format!("{SERVICE_NAME}={},{}={}", key.name, MANAGED_BY.0, MANAGED_BY.1);
     let live = slices.list(&ListParams::default().labels(&ours)).await?.items;
-    let backends = pod_endpoints::backends(&service, &selected_pods(cx, &service).await?);
+    let backends = pod_endpoints::backends(&service, &selected_pods(cx, &service));
     for step in plan(&service, &backends, live) {
         match step {
             Step::Create(slice) => drop(slices.create(&PostParams::default(), &slice).await?),

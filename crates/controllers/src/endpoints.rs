@@ -1,15 +1,17 @@
 //! Endpoints of the same name for every Service that selects Pods.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::{
-    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
+    EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Service,
 };
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
-use kube::runtime::watcher;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 
+use crate::informer::{Change, Informer};
+use crate::pod::Pod;
 use crate::pod_endpoints::{self, Backend, BackendPort};
 use crate::work::{self, Key, Next};
 use crate::{Context, Error, found};
@@ -20,46 +22,34 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 const ADDRESSES_MAX: usize = 1000;
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    work::reconcile_all(service_triggers(&cx), &cx.clock, |key| reconcile(&cx, key)).await
+    work::reconcile_all(service_triggers(&cx).await, &cx.clock, |key| reconcile(&cx, key)).await
 }
 
-/// Every Service that changed, and every Service that selects a Pod that changed.
-pub(crate) fn service_triggers(cx: &Context) -> stream::BoxStream<'static, Key> {
-    let services = work::changes(Api::<Service>::all(cx.client.clone()), watcher::Config::default())
-        .map(|c| stream::iter(vec![Key::of(c.object())]).boxed());
-    let client = cx.client.clone();
-    let pods = work::changes(Api::<Pod>::all(cx.client.clone()), watcher::Config::default())
-        .map(move |c| services_of(client.clone(), c.object().clone()));
-    stream::select(services, pods).flatten_unordered(None).boxed()
+/// Every Service that changed, and every Service that selects a Pod that changed, or did before it changed.
+pub(crate) async fn service_triggers(cx: &Context) -> stream::BoxStream<'static, Key> {
+    cx.informers.pods.listed().await;
+    cx.informers.services.listed().await;
+    let services = cx.informers.services.changes().map(|change| change.key());
+    let known = cx.informers.services.clone();
+    let pods = cx.informers.pods.changes().flat_map(move |change| stream::iter(services_of(&known, &change)));
+    stream::select(services, pods).boxed()
 }
 
-fn services_of(client: kube::Client, pod: Pod) -> stream::BoxStream<'static, Key> {
-    stream::once(async move {
-        let services: Api<Service> = Api::namespaced(client, &pod.namespace().unwrap_or_default());
-        let listed = services.list(&ListParams::default()).await;
-        if let Err(error) = &listed {
-            tracing::warn!(%error, "cannot list the services of a pod");
-        }
-        let picked = |l: kube::api::ObjectList<Service>| {
-            l.items.iter().filter(|s| pod_endpoints::selects(s, &pod)).map(Key::of).collect::<Vec<_>>()
-        };
-        stream::iter(listed.map(picked).unwrap_or_default())
-    })
-    .flatten()
-    .boxed()
+fn services_of(services: &Informer<Service>, change: &Change<Pod>) -> Vec<Key> {
+    let picks = |s: &Service| change.states().any(|pod| pod_endpoints::selects(s, pod));
+    services.select(&change.key().namespace, picks).iter().map(|s| Key::of(&**s)).collect()
 }
 
-/// The Pods that a Service selects, read from the API.
-pub(crate) async fn selected_pods(cx: &Context, service: &Service) -> Result<Vec<Pod>, Error> {
-    let pods: Api<Pod> = Api::namespaced(cx.client.clone(), &service.namespace().unwrap_or_default());
-    Ok(pods.list(&ListParams::default().labels(&pod_endpoints::selector_text(service))).await?.items)
+/// The Pods that a Service selects.
+pub(crate) fn selected_pods(cx: &Context, service: &Service) -> Vec<Arc<Pod>> {
+    let namespace = service.namespace().unwrap_or_default();
+    cx.informers.pods.select(&namespace, |pod| pod_endpoints::selects(service, pod))
 }
 
 async fn reconcile(cx: &Context, key: Key) -> Result<Next, Error> {
-    let services: Api<Service> = Api::namespaced(cx.client.clone(), &key.namespace);
     let endpoints: Api<Endpoints> = Api::namespaced(cx.client.clone(), &key.namespace);
     let live = found(endpoints.get(&key.name).await)?;
-    let Some(service) = found(services.get(&key.name).await)? else {
+    let Some(service) = cx.informers.services.get(&key) else {
         let ours = live.is_some_and(|e| e.labels().get(MANAGED_BY.0).is_some_and(|v| v == MANAGED_BY.1));
         if ours {
             found(endpoints.delete(&key.name, &DeleteParams::default()).await)?;
@@ -69,7 +59,7 @@ async fn reconcile(cx: &Context, key: Key) -> Result<Next, Error> {
     if !pod_endpoints::is_selected(&service) {
         return Ok(Next::Wait);
     }
-    let want = build(&service, &pod_endpoints::backends(&service, &selected_pods(cx, &service).await?));
+    let want = build(&service, &pod_endpoints::backends(&service, &selected_pods(cx, &service)));
     match live {
         None => drop(endpoints.create(&PostParams::default(), &want).await?),
         Some(live) if live.subsets == want.subsets && live.metadata.labels == want.metadata.labels => {}

@@ -23,8 +23,7 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
     )
     .map(|c| stream::iter(vec![Key::of(c.object())]).boxed());
     let client = cx.informer.clone();
-    let accounts = work::changes(Api::<ServiceAccount>::all(cx.informer.clone()), watcher::Config::default())
-        .map(move |c| secrets_of(client.clone(), Key::of(c.object())));
+    let accounts = cx.informers.accounts.changes().map(move |c| secrets_of(client.clone(), c.key()));
     let triggers = stream::select(secrets, accounts).flatten_unordered(None).boxed();
     work::reconcile_all(triggers, &cx.clock, |key| reconcile(&cx, key)).await
 }

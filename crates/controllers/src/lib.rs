@@ -8,9 +8,12 @@ mod cluster_role_aggregation;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
+mod informer;
 mod legacy_token;
+mod metadata;
 mod namespace;
 mod node_lifecycle;
+mod pod;
 mod pod_endpoints;
 mod pod_gc;
 mod root_ca;
@@ -26,6 +29,8 @@ use futures::future::BoxFuture;
 use kube::Client;
 use tokio::task::JoinSet;
 
+use informer::Informers;
+
 /// What every controller is handed.
 #[expect(missing_debug_implementations, reason = "a client has nothing to show")]
 #[derive(Clone)]
@@ -34,6 +39,8 @@ pub struct Context {
     pub client: Client,
     /// Lists and watches as the controller manager, whose informers all controllers share in the reference.
     pub informer: Client,
+    /// The kinds that are read once for all controllers.
+    informers: Informers,
     pub clock: Clock,
     pub config: Arc<Config>,
 }
@@ -175,10 +182,12 @@ impl Running {
 pub fn start(client_for: impl Fn(&'static str) -> Client, clock: &Clock, config: Config) -> Running {
     let config = Arc::new(config);
     let mut tasks = JoinSet::new();
+    let informers = Informers::start(&client_for(MANAGER), &mut tasks);
     for controller in CONTROLLERS {
         let cx = Context {
             client: client_for(controller.user),
             informer: client_for(MANAGER),
+            informers: informers.clone(),
             clock: clock.clone(),
             config: config.clone(),
         };

@@ -10,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::discovery::{ApiResource, Discovery, Scope, verbs};
-use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 
 use crate::work::{self, Next};
@@ -21,14 +20,11 @@ const POLL: Duration = Duration::from_millis(250);
 const FINALIZER: &str = "kubernetes";
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    let namespaces: Api<Namespace> = Api::all(cx.client.clone());
-    let triggers = work::changes(namespaces, watcher::Config::default())
-        .filter_map(|c| async move {
-            let namespace = c.object();
-            namespace.meta().deletion_timestamp.is_some().then(|| namespace.name_any())
-        })
-        .boxed();
-    work::reconcile_all(triggers, &cx.clock, |name| reconcile(&cx, name)).await
+    let triggers = cx.informers.namespaces.changes().filter_map(async |change| {
+        let ending = change.new.filter(|namespace| namespace.meta().deletion_timestamp.is_some());
+        ending.map(|namespace| namespace.name_any())
+    });
+    work::reconcile_all(triggers.boxed(), &cx.clock, |name| reconcile(&cx, name)).await
 }
 
 async fn reconcile(cx: &Context, name: String) -> Result<Next, Error> {

@@ -7,11 +7,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::work::{self, Change, Next};
+use crate::work::{self, Key, Next};
 use crate::{Context, Error, found};
 
 /// A node that has renewed nothing for this long is not known to live (the reference's `--node-monitor-grace-period`).
@@ -35,15 +34,13 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
     if !cx.config.nodes_report {
         return std::future::pending().await;
     }
-    let changed = work::changes(Api::<Node>::all(cx.informer.clone()), watcher::Config::default())
-        .filter_map(|c| async move { matches!(c, Change::Is(_)).then(|| c.object().name_any()) });
-    work::reconcile_all(changed.boxed(), &cx.clock, |name| reconcile(&cx, name)).await
+    let changed = cx.informers.nodes.changes().filter_map(async |c| c.new.is_some().then(|| c.key()));
+    work::reconcile_all(changed.boxed(), &cx.clock, |key| reconcile(&cx, key)).await
 }
 
-async fn reconcile(cx: &Context, name: String) -> Result<Next, Error> {
-    let Some(mut node) = work::read(&Api::<Node>::all(cx.informer.clone()), &name).await? else {
-        return Ok(Next::Wait);
-    };
+async fn reconcile(cx: &Context, key: Key) -> Result<Next, Error> {
+    let Some(node) = cx.informers.nodes.get(&key) else { return Ok(Next::Wait) };
+    let (mut node, name) = (Node::clone(&node), key.name);
     let nodes: Api<Node> = Api::all(cx.client.clone());
     if let Some(conditions) = silenced(cx, &node).await? {
         let patch = json!({"status": {"conditions": conditions}});

@@ -1,8 +1,12 @@
 //! Which Pods stand behind a Service, and at which ports: what Endpoints and EndpointSlices both say.
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec, Service, ServicePort};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
+
+use crate::pod::{Pod, Spec};
 
 /// A Pod that a Service's selector picks and that has an address.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,27 +44,21 @@ pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
     selector.is_some_and(|s| !s.is_empty() && s.iter().all(|(k, v)| pod.labels().get(k) == Some(v)))
 }
 
-/// The selector as a list parameter.
-pub(crate) fn selector_text(service: &Service) -> String {
-    let selector = service.spec.as_ref().and_then(|s| s.selector.as_ref());
-    selector.into_iter().flatten().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
-}
-
-pub(crate) fn backends(service: &Service, pods: &[Pod]) -> Vec<Backend> {
+pub(crate) fn backends(service: &Service, pods: &[Arc<Pod>]) -> Vec<Backend> {
     let mut found: Vec<Backend> = pods.iter().filter_map(|pod| backend(service, pod)).collect();
     found.sort_by(|a, b| a.ip.cmp(&b.ip).then_with(|| a.uid.cmp(&b.uid)));
     found
 }
 
 fn backend(service: &Service, pod: &Pod) -> Option<Backend> {
-    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
+    let (spec, status) = (&pod.spec, &pod.status);
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
     let ip = status.pod_ip.clone().filter(|ip| !ip.is_empty())?;
     let service_spec = service.spec.as_ref()?;
     let terminating = pod.meta().deletion_timestamp.is_some();
-    let serving = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    let serving = status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True");
     let publish_anyway = service_spec.publish_not_ready_addresses == Some(true);
     let hostname = spec.hostname.clone().filter(|_| spec.subdomain == service.metadata.name);
     Some(Backend {
@@ -77,15 +75,15 @@ fn backend(service: &Service, pod: &Pod) -> Option<Backend> {
     })
 }
 
-fn backend_port(port: &ServicePort, pod: &PodSpec) -> Option<BackendPort> {
+fn backend_port(port: &ServicePort, pod: &Spec) -> Option<BackendPort> {
     let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
     let number = match &port.target_port {
         None => port.port,
         Some(IntOrString::Int(0)) => port.port,
         Some(IntOrString::Int(n)) => *n,
         Some(IntOrString::String(name)) => {
-            let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
-            let mut ports = containers.flat_map(|c| c.ports.iter().flatten());
+            let containers = pod.containers.iter().chain(&pod.init_containers);
+            let mut ports = containers.flat_map(|c| &c.ports);
             let named = |p: &&k8s_openapi::api::core::v1::ContainerPort| {
                 p.name.as_ref() == Some(name) && p.protocol.as_deref().unwrap_or("TCP") == protocol
             };
@@ -113,7 +111,7 @@ pub(crate) mod tests {
         .unwrap()
     }
 
-    pub(crate) fn pod(name: &str, ip: &str, ready: bool) -> Pod {
+    pub(crate) fn pod(name: &str, ip: &str, ready: bool) -> Arc<Pod> {
         serde_json::from_value(json!({
             "metadata": {"name": name, "namespace": "ns", "uid": format!("{name}-uid"), "labels": {"app": "web"}},
             "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
@@ -136,7 +134,7 @@ pub(crate) mod tests {
     fn only_pods_with_an_address_that_still_run_count() {
         let service = service(json!([{"port": 80}]));
         let mut done = pod("done", "10.0.0.3", true);
-        done.status.as_mut().unwrap().phase = Some("Succeeded".into());
+        Arc::make_mut(&mut done).status.phase = Some("Succeeded".into());
         let found = backends(&service, &[pod("a", "10.0.0.2", false), done, pod("new", "", true)]);
         assert_eq!(found.iter().map(|b| (b.pod.as_str(), b.ready)).collect::<Vec<_>>(), [("a", false)]);
     }

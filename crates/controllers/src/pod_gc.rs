@@ -1,83 +1,111 @@
 //! Pods that nobody will clean up: bound to a Node that is gone, or terminating without ever having been scheduled.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use futures::stream::{self, BoxStream, StreamExt};
+use k8s_openapi::api::core::v1::{self, Node};
 use kube::api::{DeleteParams, Preconditions};
-use kube::runtime::watcher;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 
-use crate::work::{self, Change, Key, Next};
+use crate::informer::Change;
+use crate::pod::Pod;
+use crate::work::{self, Key, Next};
 use crate::{Context, Error, found};
 
 /// How long a Node may be missing before its Pods are taken for lost (the reference: 40 s).
 const QUARANTINE: Duration = Duration::from_secs(40);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Trigger {
-    Pod(Key),
-    /// Every Pod of this node, because the node went.
-    NodeGone(String),
-}
-
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    let pods = work::changes(Api::<Pod>::all(cx.informer.clone()), watcher::Config::default())
-        .filter_map(|c| async move { matches!(c, Change::Is(_)).then(|| Trigger::Pod(Key::of(c.object()))) });
-    let nodes = work::changes(Api::<Node>::all(cx.informer.clone()), watcher::Config::default()).filter_map(
-        |c| async move { matches!(c, Change::Gone(_)).then(|| Trigger::NodeGone(c.object().name_any())) },
-    );
-    let triggers = stream::select(pods, nodes).boxed();
-    work::reconcile_all(triggers, &cx.clock, |trigger| reconcile(&cx, trigger)).await
+    cx.informers.nodes.listed().await;
+    let missing = Missing::default();
+    work::reconcile_all(triggers(&cx), &cx.clock, |key| reconcile(&cx, &missing, key)).await
 }
 
-async fn reconcile(cx: &Context, trigger: Trigger) -> Result<Next, Error> {
-    match trigger {
-        Trigger::Pod(key) => {
-            let pods: Api<Pod> = Api::namespaced(cx.informer.clone(), &key.namespace);
-            let Some(pod) = work::read(&pods, &key.name).await? else { return Ok(Next::Wait) };
-            let node = pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default();
-            if node.is_empty() && pod.meta().deletion_timestamp.is_some() {
-                delete(cx, &pod).await?;
-                return Ok(Next::Wait);
-            }
-            if node.is_empty() || node_exists(cx, &node).await? {
-                return Ok(Next::Wait);
-            }
-            lost(cx, &pod, &node).await
+/// Every Pod that is or becomes, and every Pod of a node that goes.
+fn triggers(cx: &Context) -> BoxStream<'static, Key> {
+    let pods = cx.informers.pods.changes().filter_map(async |c| c.new.is_some().then(|| c.key()));
+    let known = cx.informers.pods.clone();
+    let nodes = cx.informers.nodes.changes().flat_map(move |change: Change<Node>| {
+        let gone = change.new.is_none().then(|| change.key().name);
+        let left = gone.map(|node| known.all().into_iter().filter(move |pod| pod.node() == node));
+        let keys: Vec<Key> = left.into_iter().flatten().map(|pod| Key::of(&*pod)).collect();
+        stream::iter(keys)
+    });
+    stream::select(pods, nodes).boxed()
+}
+
+async fn reconcile(cx: &Context, missing: &Missing, key: Key) -> Result<Next, Error> {
+    let Some(pod) = cx.informers.pods.get(&key) else { return Ok(Next::Wait) };
+    let node = pod.node();
+    if node.is_empty() {
+        if pod.metadata.deletion_timestamp.is_some() {
+            delete(cx, &pod).await?;
         }
-        Trigger::NodeGone(node) => {
-            cx.clock.sleep(QUARANTINE).await;
-            if node_exists(cx, &node).await? {
-                return Ok(Next::Wait);
-            }
-            let all: Api<Pod> = Api::all(cx.client.clone());
-            let params = kube::api::ListParams::default().fields(&format!("spec.nodeName={node}"));
-            for pod in all.list(&params).await?.items {
-                delete(cx, &pod).await?;
-            }
-            Ok(Next::Wait)
-        }
+        return Ok(Next::Wait);
     }
-}
-
-/// A Pod of a node that is missing now: gone for good once the node has stayed away.
-async fn lost(cx: &Context, pod: &Pod, node: &str) -> Result<Next, Error> {
-    cx.clock.sleep(QUARANTINE).await;
-    if !node_exists(cx, node).await? {
-        delete(cx, pod).await?;
+    if cx.informers.nodes.get(&Key { name: node.to_owned(), ..Key::default() }).is_some() {
+        missing.forget(node);
+        return Ok(Next::Wait);
+    }
+    let is_used = |node: &str| cx.informers.pods.all().iter().any(|pod| pod.node() == node);
+    let for_long = missing.since(node, cx.clock.elapsed(), is_used);
+    if let Some(rest) = QUARANTINE.checked_sub(for_long).filter(|rest| !rest.is_zero()) {
+        return Ok(Next::After(rest));
+    }
+    // The last word is the API's: what an informer does not show may be about to come.
+    let nodes: Api<Node> = Api::all(cx.client.clone());
+    if found(nodes.get(node).await)?.is_none() {
+        delete(cx, &pod).await?;
     }
     Ok(Next::Wait)
 }
 
-async fn node_exists(cx: &Context, name: &str) -> Result<bool, Error> {
-    Ok(work::read(&Api::<Node>::all(cx.informer.clone()), name).await?.is_some())
+/// When each node that Pods are bound to was first missed.
+#[derive(Debug, Default)]
+struct Missing(Mutex<HashMap<String, Duration>>);
+
+impl Missing {
+    /// For how long a node has been missing at `now`. A node that is new here makes those be forgotten that no Pod is
+    /// bound to any more.
+    fn since(&self, node: &str, now: Duration, is_used: impl Fn(&str) -> bool) -> Duration {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = first.get(node) {
+            return now.saturating_sub(*at);
+        }
+        first.retain(|other, _| is_used(other));
+        first.insert(node.to_owned(), now);
+        Duration::ZERO
+    }
+
+    fn forget(&self, node: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(node);
+    }
 }
 
 async fn delete(cx: &Context, pod: &Pod) -> Result<(), Error> {
-    let pods: Api<Pod> = Api::namespaced(cx.client.clone(), &pod.namespace().unwrap_or_default());
+    let pods: Api<v1::Pod> = Api::namespaced(cx.client.clone(), &pod.namespace().unwrap_or_default());
     let params = DeleteParams::default()
         .grace_period(0)
         .preconditions(Preconditions { uid: pod.uid(), resource_version: None });
     found(pods.delete(&pod.name_any(), &params).await).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_missing_since_it_was_first_missed() {
+        let missing = Missing::default();
+        let at = Duration::from_secs;
+        let all = |_: &str| true;
+        assert_eq!(missing.since("a", at(10), all), at(0));
+        assert_eq!(missing.since("a", at(45), all), at(35));
+        missing.forget("a");
+        assert_eq!(missing.since("a", at(50), all), at(0), "it had come back");
+        assert_eq!(missing.since("b", at(60), |node| node != "a"), at(0));
+        assert_eq!(missing.since("a", at(70), all), at(0), "no Pod was bound to it");
+    }
 }

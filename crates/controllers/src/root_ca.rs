@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
@@ -21,8 +21,8 @@ const DESCRIPTION: (&str, &str) = (
 );
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    let namespaces = work::changes(Api::<Namespace>::all(cx.informer.clone()), watcher::Config::default())
-        .map(|c| c.object().name_any());
+    cx.informers.namespaces.listed().await;
+    let namespaces = cx.informers.namespaces.changes().map(|change| change.key().name);
     let maps = work::changes(
         Api::<ConfigMap>::all(cx.informer.clone()),
         watcher::Config::default().fields("metadata.name=kube-root-ca.crt"),
@@ -33,7 +33,7 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
 }
 
 async fn reconcile(cx: &Context, namespace: String) -> Result<Next, Error> {
-    if !is_active(cx, &namespace).await? {
+    if !is_active(cx, &namespace) {
         return Ok(Next::Wait);
     }
     let maps: Api<ConfigMap> = Api::namespaced(cx.client.clone(), &namespace);

@@ -2,33 +2,28 @@
 
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
 
-use crate::work::{self, Next};
+use crate::work::{self, Key, Next};
 use crate::{Context, Error};
 
 const DEFAULT: &str = "default";
 
 pub(crate) async fn run(cx: Context) -> Result<(), Error> {
-    let namespaces = work::changes(Api::<Namespace>::all(cx.informer.clone()), watcher::Config::default())
-        .map(|c| c.object().name_any());
-    let accounts = work::changes(
-        Api::<ServiceAccount>::all(cx.informer.clone()),
-        watcher::Config::default().fields("metadata.name=default"),
-    )
-    .map(|c| c.object().namespace().unwrap_or_default());
+    cx.informers.namespaces.listed().await;
+    cx.informers.accounts.listed().await;
+    let namespaces = cx.informers.namespaces.changes().map(|change| change.key().name);
+    let accounts = cx.informers.accounts.changes().map(|change| change.key());
+    let accounts =
+        accounts.filter_map(async |account| (account.name == DEFAULT).then_some(account.namespace));
     let triggers = stream::select(namespaces, accounts).boxed();
     work::reconcile_all(triggers, &cx.clock, |namespace| reconcile(&cx, namespace)).await
 }
 
 async fn reconcile(cx: &Context, namespace: String) -> Result<Next, Error> {
-    if !is_active(cx, &namespace).await? {
-        return Ok(Next::Wait);
-    }
-    let seen: Api<ServiceAccount> = Api::namespaced(cx.informer.clone(), &namespace);
-    if work::read(&seen, DEFAULT).await?.is_some() {
+    let key = Key { namespace: namespace.clone(), name: DEFAULT.to_owned() };
+    if !is_active(cx, &namespace) || cx.informers.accounts.get(&key).is_some() {
         return Ok(Next::Wait);
     }
     let accounts: Api<ServiceAccount> = Api::namespaced(cx.client.clone(), &namespace);
@@ -43,7 +38,8 @@ async fn reconcile(cx: &Context, namespace: String) -> Result<Next, Error> {
 }
 
 /// Whether objects may still be made in this namespace.
-pub(crate) async fn is_active(cx: &Context, namespace: &str) -> Result<bool, Error> {
-    let found = work::read(&Api::<Namespace>::all(cx.informer.clone()), namespace).await?;
-    Ok(found.is_some_and(|n| n.status.and_then(|s| s.phase).as_deref() != Some("Terminating")))
+pub(crate) fn is_active(cx: &Context, namespace: &str) -> bool {
+    let found = cx.informers.namespaces.get(&Key { name: namespace.to_owned(), ..Key::default() });
+    let phase = |n: &Namespace| n.status.as_ref().and_then(|s| s.phase.clone());
+    found.is_some_and(|n| phase(&n).as_deref() != Some("Terminating"))
 }

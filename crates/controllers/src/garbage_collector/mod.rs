@@ -8,16 +8,18 @@ mod graph;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, SelectAll, StreamExt};
+use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use kube::core::PartialObjectMeta;
 use kube::discovery::{ApiResource, Discovery, Scope, verbs};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
+use crate::informer::{Change, Informer};
+use crate::metadata::Object;
+use crate::pod::Pod;
 use crate::{Context, Error, found};
 use graph::{FOREGROUND, Graph, Node, ORPHAN, Step};
 
@@ -25,8 +27,6 @@ use graph::{FOREGROUND, Graph, Node, ORPHAN, Step};
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(30);
 /// Before a failed step is planned anew.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-
-type Meta = PartialObjectMeta<DynamicObject>;
 
 #[derive(Debug, Clone)]
 struct Watched {
@@ -86,7 +86,7 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
     }
 }
 
-type Events = SelectAll<futures::stream::BoxStream<'static, (usize, Event<Meta>)>>;
+type Events = SelectAll<BoxStream<'static, (usize, Event<Object>)>>;
 
 impl Collector {
     /// Begin to watch the kinds that are new since the last look.
@@ -103,9 +103,7 @@ impl Collector {
                     continue;
                 }
                 let at = self.kinds.len();
-                let api: Api<Meta> = Api::all_with(self.cx.client.clone(), &resource);
-                let stream = watcher(api, watcher::Config::default()).default_backoff();
-                events.push(stream.filter_map(move |e| async move { e.ok().map(|e| (at, e)) }).boxed());
+                events.push(self.follow(&resource).map(move |event| (at, event)).boxed());
                 let namespaced = capabilities.scope == Scope::Namespaced;
                 self.kinds.push(Watched { resource, namespaced, seen: HashSet::new() });
                 self.pending_lists.insert(at);
@@ -114,7 +112,17 @@ impl Collector {
         Ok(())
     }
 
-    fn observe(&mut self, kind: usize, event: Event<Meta>) {
+    /// One kind's metadata. Of Pods there are most, and they are read already: by the informer that others need, too.
+    fn follow(&self, resource: &ApiResource) -> BoxStream<'static, Event<Object>> {
+        if resource.group.is_empty() && resource.plural == Pod::plural(&()) {
+            return of_informer(self.cx.informers.pods.clone());
+        }
+        let api: Api<Object> = Api::all_with(self.cx.client.clone(), resource);
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        events.filter_map(async |event| event.ok()).boxed()
+    }
+
+    fn observe(&mut self, kind: usize, event: Event<Object>) {
         match event {
             Event::Init => self.kinds[kind].seen.clear(),
             Event::InitApply(object) => {
@@ -133,7 +141,7 @@ impl Collector {
         }
     }
 
-    fn insert(&mut self, kind: usize, object: &Meta) {
+    fn insert(&mut self, kind: usize, object: &Object) {
         let touched = self.graph.insert(Node {
             uid: object.uid().unwrap_or_default(),
             resource: kind,
@@ -184,12 +192,12 @@ impl Collector {
         }
     }
 
-    fn api(&self, node: &Node) -> Api<Meta> {
+    fn api(&self, node: &Node) -> Api<Object> {
         let kind = &self.kinds[node.resource];
         self.api_of(kind, &node.namespace)
     }
 
-    fn api_of(&self, kind: &Watched, namespace: &str) -> Api<Meta> {
+    fn api_of(&self, kind: &Watched, namespace: &str) -> Api<Object> {
         let client = self.cx.client.clone();
         if kind.namespaced {
             Api::namespaced_with(client, namespace, &kind.resource)
@@ -266,6 +274,25 @@ impl Collector {
         let params = PatchParams::default();
         found(self.objects(node).patch(&node.name, &params, &Patch::Merge(&patch)).await).map(drop)
     }
+}
+
+/// An informer's objects as a watch would bring them.
+fn of_informer<K: Resource + Send + Sync + 'static>(
+    informer: Informer<K>,
+) -> BoxStream<'static, Event<Object>> {
+    let object = |of: &K| Object { metadata: of.meta().clone() };
+    let events = async move {
+        informer.listed().await;
+        let (present, later) = informer.follow();
+        let present: Vec<_> = present.iter().map(|o| Event::InitApply(object(o))).collect();
+        let later = later.filter_map(move |change: Change<K>| {
+            let gone =
+                change.old.as_deref().filter(|_| change.new.is_none()).map(|o| Event::Delete(object(o)));
+            std::future::ready(change.new.as_deref().map(|o| Event::Apply(object(o))).or(gone))
+        });
+        stream::iter(present).chain(stream::iter([Event::InitDone])).chain(later)
+    };
+    stream::once(events).flatten().boxed()
 }
 
 fn same_group(resource: &ApiResource, api_version: &str) -> bool {
