@@ -9,6 +9,7 @@ mod filters;
 mod quantity;
 mod queue;
 mod scores;
+mod seen;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use serde_json::json;
 
 use cluster::{Cluster, Outcome};
 use queue::Queue;
+use seen::Seen;
 
 /// The identity to which the bootstrap policy binds `system:kube-scheduler`.
 pub const USER: &str = "system:kube-scheduler";
@@ -45,7 +47,7 @@ pub enum Error {
 
 #[expect(clippy::large_enum_variant, reason = "one is alive at a time, and lives for one turn of the loop")]
 enum Change {
-    Pod(Event<Pod>),
+    Pod(Event<Seen>),
     Node(Event<Node>),
 }
 
@@ -78,7 +80,7 @@ pub async fn run(client: Client, clock: Clock) -> Result<(), Error> {
 }
 
 fn watch(client: &Client) -> BoxStream<'static, Change> {
-    let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let pods = watcher(Api::<Seen>::all(client.clone()), watcher::Config::default()).default_backoff();
     let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
     let pods = pods.filter_map(|e| async move { e.ok().map(Change::Pod) });
     let nodes = nodes.filter_map(|e| async move { e.ok().map(Change::Node) });
@@ -95,8 +97,8 @@ struct Scheduler {
 impl Scheduler {
     fn observe(&mut self, change: Change) {
         match change {
-            Change::Pod(Event::Apply(pod) | Event::InitApply(pod)) => self.observe_pod(pod),
-            Change::Pod(Event::Delete(pod)) => {
+            Change::Pod(Event::Apply(Seen(pod)) | Event::InitApply(Seen(pod))) => self.observe_pod(pod),
+            Change::Pod(Event::Delete(Seen(pod))) => {
                 self.queue.remove(&key(&pod));
                 if self.cluster.remove_pod(&key(&pod)) {
                     self.queue.wake_all();
