@@ -18,15 +18,23 @@ impl Path {
     }
 
     pub fn child(&self, name: &str) -> Path {
-        if self.0.is_empty() { Path(name.to_owned()) } else { Path(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Path(name.to_owned()) } else { self.with(&[".", name]) }
     }
 
     pub fn index(&self, i: usize) -> Path {
-        Path(format!("{}[{i}]", self.0))
+        self.with(&["[", &i.to_string(), "]"])
     }
 
     pub fn key(&self, key: &str) -> Path {
-        Path(format!("{}[{key}]", self.0))
+        self.with(&["[", key, "]"])
+    }
+
+    /// Validation asks for the path of every field that it looks at, so this is kept from the machinery of `format!`.
+    fn with(&self, parts: &[&str]) -> Path {
+        let mut path = String::with_capacity(self.0.len() + parts.iter().map(|p| p.len()).sum::<usize>());
+        path.push_str(&self.0);
+        parts.iter().for_each(|part| path.push_str(part));
+        Path(path)
     }
 
     pub fn as_str(&self) -> &str {

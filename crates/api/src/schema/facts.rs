@@ -97,6 +97,12 @@ impl Definition {
         Some(usize::from(self.sorted[at]))
     }
 
+    /// As [`Definition::position`], for names that mostly come in the order of the fields, from `next` on.
+    pub(super) fn position_from(&self, next: usize, name: &str) -> Option<usize> {
+        let ahead = self.fields.get(next..)?.iter().position(|field| field.name == name);
+        ahead.map(|n| next + n).or_else(|| self.position(name))
+    }
+
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.position(name).map(|i| &self.fields[i])
     }

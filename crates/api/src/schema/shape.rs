@@ -9,9 +9,9 @@ use super::facts::{Definition, Emit, Field, Type};
 use super::scalar;
 use super::{Registry, Shaped, TypeError};
 
-pub(super) fn shape(registry: &Registry, index: usize, value: Value) -> Result<Shaped, TypeError> {
+pub(super) fn shape(registry: &Registry, index: usize, mut value: Value) -> Result<Shaped, TypeError> {
     let mut shaper = Shaper { registry, unknown: Vec::new() };
-    let value = shaper.value(&Type::Struct(index), value, &At::Root)?;
+    shaper.value(&Type::Struct(index), &mut value, &At::Root)?;
     Ok(Shaped { value, unknown: shaper.unknown })
 }
 
@@ -29,44 +29,68 @@ enum At<'a> {
 }
 
 impl Shaper<'_> {
-    fn value(&mut self, ty: &Type, value: Value, at: &At<'_>) -> Result<Value, TypeError> {
+    fn value(&mut self, ty: &Type, value: &mut Value, at: &At<'_>) -> Result<(), TypeError> {
         if value.is_null() {
-            return Ok(self.zero(ty));
+            *value = self.zero(ty);
+            return Ok(());
         }
         match (ty, value) {
-            (Type::Any, value) => Ok(value),
-            (Type::Struct(index), Value::Object(map)) => self.object(*index, map, at),
+            (Type::Any, _) | (Type::SchemaOr(_), Value::Bool(_)) => Ok(()),
+            (Type::Struct(index) | Type::SchemaOr(index), Value::Object(map)) => self.object(*index, map, at),
             (Type::List(of), Value::Array(items)) => self.list(of, items, at),
             (Type::Map(of), Value::Object(map)) => self.map(of, map, at),
-            (Type::SchemaOr(index), Value::Object(map)) => self.object(*index, map, at),
             (Type::SchemaOr(_), Value::Array(items)) => self.list(ty, items, at),
-            (Type::SchemaOr(_), value @ Value::Bool(_)) => Ok(value),
-            (ty, value) => scalar::check(ty, value).map_err(|wrong| match wrong {
-                scalar::Wrong::Type(said) => self.wrong_type(&said, ty, at),
-                scalar::Wrong::Value(said) => TypeError(said),
-            }),
+            (ty, scalar) => {
+                *scalar = scalar::check(ty, scalar.take()).map_err(|wrong| match wrong {
+                    scalar::Wrong::Type(said) => self.wrong_type(&said, ty, at),
+                    scalar::Wrong::Value(said) => TypeError(said),
+                })?;
+                Ok(())
+            }
         }
     }
 
-    fn object(&mut self, index: usize, map: Map<String, Value>, at: &At<'_>) -> Result<Value, TypeError> {
-        let registry = self.registry;
-        let definition = &registry.definitions[index];
+    /// Most objects have the form already: they come from Go, or are shaped again after admission has added to them.
+    /// Those are checked where they stand; only others are put together anew.
+    fn object(&mut self, index: usize, map: &mut Map<String, Value>, at: &At<'_>) -> Result<(), TypeError> {
+        let definition = &self.registry.definitions[index];
+        let mut has_form = true;
+        // The fields before this one have been passed.
+        let mut next = 0;
+        for (key, value) in map.iter_mut() {
+            let Some(i) = definition.position_from(next, key) else {
+                self.unknown.push(At::Field { outer: at, name: key, field: None, owner: definition }.path());
+                has_form = false;
+                continue;
+            };
+            let field = &definition.fields[i];
+            let as_given = if value.is_null() {
+                field.emit == Emit::AlwaysOrNull
+            } else {
+                let here = At::Field { outer: at, name: key, field: Some(field), owner: definition };
+                self.value(&field.ty, value, &here)?;
+                written(field, value) == Written::AsGiven
+            };
+            let is_next = i >= next && !definition.fields[next..i].iter().any(is_written_unset);
+            has_form = has_form && as_given && is_next;
+            next = i + 1;
+        }
+        if !has_form || definition.fields[next..].iter().any(is_written_unset) {
+            *map = self.assemble(definition, std::mem::take(map));
+        }
+        Ok(())
+    }
+
+    /// An object's known fields, their values shaped already, in the form that the reference writes.
+    fn assemble(&self, definition: &Definition, map: Map<String, Value>) -> Map<String, Value> {
         let mut given: Vec<Option<(String, Value)>> = Vec::new();
         given.resize_with(definition.fields.len(), || None);
         for (key, value) in map {
-            let Some(i) = definition.position(&key) else {
-                self.unknown.push(At::Field { outer: at, name: &key, field: None, owner: definition }.path());
-                continue;
-            };
-            if value.is_null() {
-                continue;
+            if let Some(i) = definition.position(&key).filter(|_| !value.is_null()) {
+                given[i] = Some((key, value));
             }
-            let field = &definition.fields[i];
-            let here = At::Field { outer: at, name: &key, field: Some(field), owner: definition };
-            let value = self.value(&field.ty, value, &here)?;
-            given[i] = Some((key, value));
         }
-        Ok(Value::Object(self.write(definition, given)))
+        self.write(definition, given)
     }
 
     /// The fields in order, each as its tags want it.
@@ -74,11 +98,11 @@ impl Shaper<'_> {
         let mut out = Map::with_capacity(given.iter().flatten().count() + 2);
         for (field, given) in definition.fields.iter().zip(given) {
             match given {
-                Some((key, value)) => {
-                    if let Some(value) = written(field, value) {
-                        out.insert(key, value);
-                    }
-                }
+                Some((key, value)) => match written(field, &value) {
+                    Written::AsGiven => drop(out.insert(key, value)),
+                    Written::AsNull => drop(out.insert(key, Value::Null)),
+                    Written::Not => {}
+                },
                 None => {
                     if let Some(value) = self.unset(field) {
                         out.insert(field.name.clone().into_owned(), value);
@@ -117,22 +141,20 @@ impl Shaper<'_> {
         }
     }
 
-    fn list(&mut self, of: &Type, items: Vec<Value>, at: &At<'_>) -> Result<Value, TypeError> {
-        let shaped = items.into_iter().enumerate();
-        let shaped: Result<Vec<Value>, TypeError> =
-            shaped.map(|(index, item)| self.value(of, item, &At::Index { outer: at, index })).collect();
-        shaped.map(Value::Array)
+    fn list(&mut self, of: &Type, items: &mut [Value], at: &At<'_>) -> Result<(), TypeError> {
+        let mut items = items.iter_mut().enumerate();
+        items.try_for_each(|(index, item)| self.value(of, item, &At::Index { outer: at, index }))
     }
 
-    fn map(&mut self, of: &Type, map: Map<String, Value>, at: &At<'_>) -> Result<Value, TypeError> {
-        let mut out = Map::with_capacity(map.len());
-        for (key, value) in map {
-            let value = self.value(of, value, &At::Key { outer: at, key: &key })?;
-            out.insert(key, value);
+    fn map(&mut self, of: &Type, map: &mut Map<String, Value>, at: &At<'_>) -> Result<(), TypeError> {
+        for (key, value) in map.iter_mut() {
+            self.value(of, value, &At::Key { outer: at, key })?;
         }
         // Go writes the keys of a map sorted.
-        out.sort_keys();
-        Ok(Value::Object(out))
+        if !map.keys().is_sorted() {
+            map.sort_keys();
+        }
+        Ok(())
     }
 
     fn wrong_type(&self, said: &str, ty: &Type, at: &At<'_>) -> TypeError {
@@ -162,9 +184,16 @@ impl Shaper<'_> {
     }
 }
 
-/// A given value as the field's tags want it; none where it is left out.
-fn written(field: &Field, value: Value) -> Option<Value> {
-    let is_empty = match &value {
+/// How the field's tags want a given value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    AsGiven,
+    AsNull,
+    Not,
+}
+
+fn written(field: &Field, value: &Value) -> Written {
+    let is_empty = match value {
         Value::Array(a) => a.is_empty(),
         Value::Object(o) => o.is_empty() && !is_struct(&field.ty),
         Value::String(s) => s.is_empty() && !is_struct(&field.ty),
@@ -173,14 +202,26 @@ fn written(field: &Field, value: Value) -> Option<Value> {
         Value::Null => true,
     };
     if !is_empty {
-        return Some(value);
+        return Written::AsGiven;
     }
     match field.emit {
-        Emit::UnlessEmpty | Emit::UnlessZero => None,
-        _ if matches!(field.ty, Type::List(_) | Type::Map(_)) => {
-            matches!(field.emit, Emit::Always | Emit::AlwaysOrNull).then_some(Value::Null)
-        }
-        _ => Some(value),
+        Emit::UnlessEmpty | Emit::UnlessZero => Written::Not,
+        Emit::Always | Emit::AlwaysOrNull if is_collection(&field.ty) => Written::AsNull,
+        _ if is_collection(&field.ty) => Written::Not,
+        _ => Written::AsGiven,
+    }
+}
+
+fn is_collection(ty: &Type) -> bool {
+    matches!(ty, Type::List(_) | Type::Map(_))
+}
+
+/// Whether something is written for a field that is not set; see [`Shaper::unset`].
+fn is_written_unset(field: &Field) -> bool {
+    match field.emit {
+        Emit::Always | Emit::AlwaysOrNull => true,
+        Emit::UnlessEmpty => is_struct(&field.ty),
+        Emit::WhereSet | Emit::UnlessZero => false,
     }
 }
 
