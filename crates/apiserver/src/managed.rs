@@ -2,7 +2,7 @@
 
 use coracle_api::patch::apply;
 use coracle_api::patch::managed::{self, Writer};
-use coracle_api::{Kind, Status, Subresource, object};
+use coracle_api::{Kind, Status, Subresource};
 use serde_json::Value;
 
 use crate::options::WriteOptions;
@@ -68,12 +68,58 @@ fn writer<'a>(call: &Call, kind: &Kind, manager: &'a str, api_version: &'a str, 
     Writer { manager, subresource: call.sub.map_or("", |s| s.name()), api_version, now, ignored }
 }
 
-/// An object but for the times at which its fields were last written: a write that changes only these changes nothing.
-pub(crate) fn without_times(obj: &Value) -> Value {
-    let mut v = obj.clone();
-    let entries = object::metadata_mut(&mut v).get_mut("managedFields").and_then(Value::as_array_mut);
-    for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
-        entry.shift_remove("time");
+/// Whether two objects are the same but for the times at which their fields were last written: a write that changes
+/// only these changes nothing. Compared where they stand, since this looks at the whole of every object that is written.
+pub(crate) fn is_same_but_times(a: &Value, b: &Value) -> bool {
+    same_members(a, b, |key, a, b| match key {
+        "metadata" => same_members(a, b, |key, a, b| match key {
+            "managedFields" => same_entries(a, b),
+            _ => a == b,
+        }),
+        _ => a == b,
+    })
+}
+
+fn same_members(a: &Value, b: &Value, same: impl Fn(&str, &Value, &Value) -> bool) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(key, a, b)))
+        }
+        _ => a == b,
     }
-    v
+}
+
+fn same_entries(a: &Value, b: &Value) -> bool {
+    let same = |key: &str, a: &Value, b: &Value| key == "time" || a == b;
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_members(a, b, same))
+        }
+        _ => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_time_alone_is_no_change() {
+        let pod = |time: &str, manager: &str, label: &str| {
+            json!({"kind": "Pod", "metadata": {"name": "p", "labels": {"l": label}, "managedFields": [
+                {"manager": manager, "time": time, "fieldsV1": {"f:spec": {}}}
+            ]}})
+        };
+        let was = pod("T1", "m", "1");
+        for (now, same) in [
+            (pod("T1", "m", "1"), true),
+            (pod("T2", "m", "1"), true),
+            (pod("T1", "n", "1"), false),
+            (pod("T1", "m", "2"), false),
+        ] {
+            assert_eq!(is_same_but_times(&now, &was), same, "{now}");
+        }
+        assert!(!is_same_but_times(&json!({"kind": "Pod"}), &was));
+    }
 }

@@ -6,9 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use coracle_api::path::RequestInfo;
-use http::{Request, StatusCode};
+use http::StatusCode;
 
-use crate::body::Incoming;
 use crate::server::Core;
 
 /// Upper bounds of the duration histogram, in seconds: the reference's, thinned.
@@ -42,10 +41,10 @@ pub(crate) struct Measured {
     began: Duration,
 }
 
-pub(crate) fn start(core: &Core, request: &Request<Incoming>) -> Measured {
-    let uri = request.uri();
-    let info = RequestInfo::parse(request.method().as_str(), uri.path(), uri.query().unwrap_or_default());
-    let info = info.unwrap_or_default();
+/// `info` is of a request line that can be read.
+pub(crate) fn start(core: &Core, info: Option<&RequestInfo>) -> Measured {
+    let nothing = RequestInfo::default();
+    let info = info.unwrap_or(&nothing);
     // Only what the catalog knows becomes a label: paths are whatever clients make up.
     let known = core.catalog().find(&info.group, &info.version, &info.resource).filter(|_| info.is_resource);
     let sub = coracle_api::Subresource::parse(&info.subresource);

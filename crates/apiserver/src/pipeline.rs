@@ -35,9 +35,12 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 pub(crate) async fn answer(core: Arc<Core>, request: Request<Incoming>, caller: Arc<Caller>) -> Answer {
     // An identifier first, so that every answer, of whatever step, can be told from others.
     let audit_id = audit_id(request.headers());
-    let measured = metrics::start(&core, &request);
+    // What is asked for is read before who asks: the answer's format depends on it, and so does authorisation.
+    let uri = request.uri();
+    let info = RequestInfo::parse(request.method().as_str(), uri.path(), uri.query().unwrap_or_default());
+    let measured = metrics::start(&core, info.as_ref().ok());
     // A bug in one request must not end the connection of others.
-    let outcome = AssertUnwindSafe(filter(core.clone(), request, caller).boxed()).catch_unwind().await;
+    let outcome = AssertUnwindSafe(filter(core.clone(), request, info, caller).boxed()).catch_unwind().await;
     let mut answer = outcome.unwrap_or_else(|_| {
         respond::text(500, "This request caused apiserver to panic. Look in the logs for details.\n")
     });
@@ -46,12 +49,14 @@ pub(crate) async fn answer(core: Arc<Core>, request: Request<Incoming>, caller: 
     answer
 }
 
-async fn filter(core: Arc<Core>, request: Request<Incoming>, caller: Arc<Caller>) -> Answer {
+async fn filter(
+    core: Arc<Core>,
+    request: Request<Incoming>,
+    info: Result<RequestInfo, Status>,
+    caller: Arc<Caller>,
+) -> Answer {
     let (mut parts, body) = request.into_parts();
-    // What is asked for is read before who asks: the answer's format depends on it, and so does authorisation.
-    let path = parts.uri.path().to_owned();
-    let query = parts.uri.query().unwrap_or_default().to_owned();
-    let info = match RequestInfo::parse(parts.method.as_str(), &path, &query) {
+    let info = match info {
         Ok(info) => info,
         Err(status) => return respond::status(&status, Format::default()),
     };

@@ -74,13 +74,16 @@ fn laid_over(
             &*call.kind.kind
         )));
     }
-    let mut new = managed::applied(core, call, old, wishes, options)?;
-    let metadata = object::metadata_mut(&mut new);
-    metadata.entry("name").or_insert_with(|| Value::from(call.name.as_str()));
-    if call.kind.is_namespaced() {
-        metadata.entry("namespace").or_insert_with(|| Value::from(call.namespace.as_str()));
-    }
-    let (value, _) = patch::typed(core, &call.kind, new)?;
+    let laid = || {
+        let mut new = managed::applied(core, call, old, wishes, options)?;
+        let metadata = object::metadata_mut(&mut new);
+        metadata.entry("name").or_insert_with(|| Value::from(call.name.as_str()));
+        if call.kind.is_namespaced() {
+            metadata.entry("namespace").or_insert_with(|| Value::from(call.namespace.as_str()));
+        }
+        Ok(new)
+    };
+    let (value, _) = patch::typed(core, &call.kind, laid()?, laid)?;
     patch::check_address(call, &value)?;
     Ok(decode::defaulted(core, &call.kind, value))
 }

@@ -43,17 +43,17 @@ pub(crate) async fn object(
         return Err(Status::new(500, "", words));
     }
     admission::service_account::wait_for_default(core, &kind, &sent).await;
-    let generated = object::name(&sent).is_empty();
+    if !object::name(&sent).is_empty() {
+        return match once(core, call, &kind, sent, options).await {
+            Err(Taken(name)) => Err(Status::already_exists(kind.resource(), &name)),
+            Ok(done) => done,
+        };
+    }
     for _ in 0..NAME_TRIES {
         let mut candidate = sent.clone();
-        if generated {
-            generate_name(&mut candidate);
-        }
-        let outcome = once(core, call, &kind, candidate, options).await;
-        match outcome {
-            Err(Taken(_)) if generated => continue,
-            Err(Taken(name)) => return Err(Status::already_exists(kind.resource(), &name)),
-            Ok(done) => return done,
+        generate_name(&mut candidate);
+        if let Ok(done) = once(core, call, &kind, candidate, options).await {
+            return done;
         }
     }
     let name = object::text(&sent, &["metadata", "generateName"]).to_owned();

@@ -47,7 +47,8 @@ pub(crate) async fn object(
     let said = AtomicBool::new(false);
     update::change(core, call, options, |old| {
         let patched = applied(core, &call.kind, &patch, old)?;
-        let (value, unknown) = typed(core, &call.kind, patched)?;
+        let again = || applied(core, &call.kind, &patch, old);
+        let (value, unknown) = typed(core, &call.kind, patched, again)?;
         let complaints: Vec<String> = unknown.into_iter().chain(complaints.iter().cloned()).collect();
         complain(call, body, complaints, options.field_validation, said.swap(true, Ordering::Relaxed))?;
         check_address(call, &value)?;
@@ -91,10 +92,21 @@ fn applied(core: &Core, kind: &Kind, patch: &Patch, old: &Value) -> Result<Value
     Ok(doc)
 }
 
-pub(super) fn typed(core: &Core, kind: &Kind, mut patched: Value) -> Result<(Value, Vec<String>), Status> {
+/// The patched document as an object of `kind`. A refusal shows it, so that it is made again where there is one.
+pub(super) fn typed(
+    core: &Core,
+    kind: &Kind,
+    mut patched: Value,
+    again: impl FnOnce() -> Result<Value, Status>,
+) -> Result<(Value, Vec<String>), Status> {
     decode::set_kind(kind, &mut patched);
-    let shown = patched.to_string();
-    decode::shape(core, kind, patched).map_err(|why| invalid_patch(&shown, &why))
+    decode::shape(core, kind, patched).map_err(|why| match again() {
+        Ok(mut shown) => {
+            decode::set_kind(kind, &mut shown);
+            invalid_patch(&shown.to_string(), &why)
+        }
+        Err(status) => status,
+    })
 }
 
 /// A patch whose result is no object of the kind; the reference says so without a kind.

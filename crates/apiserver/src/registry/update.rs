@@ -67,9 +67,10 @@ pub(crate) async fn change(
     let key = call.key();
     for _ in 0..TRIES {
         let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
-        let sent = new(&decode_stored(&call.kind, &current)?)?;
+        let old = decode_stored(&core.catalog().stored_as(&call.kind), &current)?;
+        let sent =
+            if call.kind.is_view { new(&super::served(&call.kind, old.clone())?)? } else { new(&old)? };
         let (kind, sent) = create::to_stored(core, call, sent)?;
-        let old = decode_stored(&kind, &current)?;
         crate::grants::check(core, call, &kind, &sent, Some(&old))?;
         let mut obj = write::replaced(core, call, &kind, &old, sent, options)?;
         let _reserved = core.addresses.for_update(&kind, &mut obj, &old)?;

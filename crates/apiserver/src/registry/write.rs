@@ -126,7 +126,7 @@ fn check_version(kind: &Kind, old: &Value, obj: &Value) -> Result<(), Status> {
 
 /// What an update cannot change comes from the old object.
 fn keep_metadata(obj: &mut Value, old: &Value) {
-    let before = object::metadata(old).clone();
+    let before = object::metadata(old);
     let m = object::metadata_mut(obj);
     for key in SERVER_SET.iter().chain(&["creationTimestamp"]) {
         m.shift_remove(*key);
@@ -193,7 +193,7 @@ pub(crate) fn draft(kind: &Kind, obj: &Value) -> Draft {
 
 /// Whether storing `obj` would change nothing.
 pub(crate) fn is_same(obj: &Value, old: &Value) -> bool {
-    managed::without_times(obj) == managed::without_times(old)
+    managed::is_same_but_times(obj, old)
 }
 
 /// Why a commit did not happen: somebody was faster, or the store cannot.
