@@ -1,4 +1,4 @@
-//! What every cluster starts with: namespaces, priority classes and the policy, written in one transaction.
+//! What every cluster starts with: namespaces, priority classes and the policy.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use coracle_auth::bootstrap::{self, Reconciled};
 use coracle_store::{Expect, Op, Txn};
 use serde_json::{Value, json};
 
-use crate::registry::{self, decode, versions, write};
+use crate::registry::write::{self, Lost};
+use crate::registry::{self, decode, versions};
 use crate::server::Core;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -26,8 +27,35 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
     ),
 ];
 
-/// Write what is missing. All of it is one commit: either the cluster has its beginnings or it has nothing.
+/// How much is written in one transaction: etcd takes no more than 128 operations unless told to. Whoever stops in
+/// between goes on at the next start.
+const CHUNK: usize = 100;
+/// How often the beginnings are looked at anew when another server writes them at the same time.
+const TRIES: usize = 16;
+
+/// Write what is missing.
 pub(crate) async fn run(core: &Core) -> Result<(), Status> {
+    for _ in 0..TRIES {
+        core.store.sync().await.map_err(versions::store_failed)?;
+        match write_missing(core).await {
+            Err(Lost::Race) => continue,
+            Err(Lost::Failed(status)) => return Err(status),
+            Ok(()) => return Ok(()),
+        }
+    }
+    Err(Status::internal("what a cluster starts with changes too often"))
+}
+
+async fn write_missing(core: &Core) -> Result<(), Lost> {
+    let missing = missing(core).map_err(Lost::Failed)?;
+    // Each operation has its check. All chunks at once, so that a log of our own waits for the disk once.
+    let chunks = missing.checks.chunks(CHUNK).zip(missing.ops.chunks(CHUNK));
+    let writes =
+        chunks.map(|(checks, ops)| core.store.commit(Txn { checks: checks.into(), ops: ops.into() }));
+    futures::future::try_join_all(writes).await.map(|_| ()).map_err(write::lost)
+}
+
+fn missing(core: &Core) -> Result<Txn, Status> {
     let mut txn = Txn::default();
     for name in NAMESPACES {
         create_absent(
@@ -51,10 +79,7 @@ pub(crate) async fn run(core: &Core) -> Result<(), Status> {
     for wanted in bootstrap::objects().into_iter().chain(issuer_viewers()) {
         reconcile(core, &mut txn, wanted)?;
     }
-    if txn.ops.is_empty() {
-        return Ok(());
-    }
-    core.store.commit(txn).await.map(|_| ()).map_err(versions::store_failed)
+    Ok(txn)
 }
 
 /// Whoever checks this cluster's tokens from outside has no account in it, so the issuer's own document (who it is and

@@ -62,6 +62,13 @@ async fn filter(
     };
     let format = negotiate::lenient(&parts.headers, &info.query);
     let refuse = |status: Status| respond::status(&status, format);
+    // What other servers on the same store have acknowledged counts from here on, be it the object, the token that is
+    // shown or the grant that is needed.
+    if needs_present(&info)
+        && let Err(error) = core.store.sync().await
+    {
+        return refuse(registry::versions::store_failed(error));
+    }
     // Who asks. A credential that is bad is refused, never ignored.
     let user = match authenticate(&core, &mut parts.headers, &caller) {
         Ok(user) => user,
@@ -90,6 +97,13 @@ async fn filter(
         Ok(answer) => answer,
         Err(status) => refuse(status),
     }
+}
+
+/// All but reads that name the version they can do with; writes must not be judged by an old one.
+fn needs_present(info: &RequestInfo) -> bool {
+    let reads = matches!(info.verb.as_str(), "get" | "list" | "watch");
+    info.is_resource
+        && !(reads && info.query.get("resourceVersion").is_some_and(|version| !version.is_empty()))
 }
 
 fn authenticate(core: &Core, headers: &mut HeaderMap, caller: &Caller) -> Result<Arc<User>, Status> {

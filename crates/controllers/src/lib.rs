@@ -75,7 +75,7 @@ pub struct LegacyToken {
 }
 
 /// Who the reference's shared informers and its token controller are.
-const MANAGER: &str = "system:kube-controller-manager";
+pub const MANAGER: &str = "system:kube-controller-manager";
 
 /// One row: who it is and what it runs.
 pub struct Controller {

@@ -16,16 +16,18 @@ use coracle_auth::pki::{Pki, ServingNames};
 use coracle_auth::tokens::{self, Ref, Tokens};
 use coracle_clock::Clock;
 use coracle_controllers::LegacyToken;
-use coracle_store::Store;
+use coracle_store::{EtcdOptions, Store};
 use futures::FutureExt;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::data_dir::DataDir;
 use crate::forks::{Forks, Stock};
 use crate::kubeconfig;
 use crate::node::{self, Node};
+use crate::part::{Part, Peer};
 
 /// The first address of the default service range: what `KUBERNETES_SERVICE_HOST` says.
 const SERVICE_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
@@ -41,10 +43,23 @@ pub(crate) struct Options {
     pub port: u16,
     pub kubeconfig: Option<PathBuf>,
     pub api_only: bool,
-    pub ephemeral: bool,
+    pub store: Objects,
+    /// Where the keys are that several servers of one cluster share.
+    pub pki_dir: Option<PathBuf>,
     pub node_name: Option<String>,
     pub extend_tokens: bool,
     pub max_token_seconds: Option<i64>,
+}
+
+/// Where the objects are kept.
+#[derive(Debug, Clone)]
+pub(crate) enum Objects {
+    /// In the data directory.
+    Disk,
+    /// Nowhere.
+    Memory,
+    /// In an etcd cluster, which other servers may use at the same time.
+    Etcd(EtcdOptions),
 }
 
 /// A running cluster.
@@ -56,8 +71,8 @@ pub(crate) struct Cluster {
     server: Server,
     store: Store,
     serving: Vec<JoinHandle<()>>,
-    controllers: coracle_controllers::Running,
-    scheduler: JoinHandle<()>,
+    controllers: Part,
+    scheduler: Part,
     forks: Arc<Forks>,
     node: Option<Node>,
     /// Held to the end, so that the next cluster finds a tidy directory.
@@ -95,8 +110,10 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
     }
 
     kubeconfig::write(&path, &pki.kubeconfig(CONTEXT, &format!("https://{address}"), pki.admin()))?;
-    let controllers = start_controllers(&server, &pki, tokens, &clock, Nodes::Live);
-    let scheduler = start_scheduler(&server, &clock);
+    let peer = matches!(options.store, Objects::Etcd(_))
+        .then(|| Peer { identity: format!("{}_{}", host_name(), Uuid::new_v4()), clock: clock.clone() });
+    let controllers = start_controllers(&server, &pki, tokens, &clock, Nodes::Live, peer.as_ref());
+    let scheduler = start_scheduler(&server, &clock, peer.as_ref());
     let node = match network {
         Some(network) => {
             let parts = node::Parts {
@@ -134,7 +151,7 @@ impl Cluster {
     /// The forks and the node first, while there is an API to speak to; the store last.
     pub(crate) async fn stop(self, keep_pods: bool) -> anyhow::Result<()> {
         self.forks.stop().await;
-        self.scheduler.abort();
+        self.scheduler.stop().await;
         let node = match self.node {
             Some(node) => node.stop(keep_pods).await,
             None => Ok(()),
@@ -158,10 +175,11 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
 
 async fn open_store(options: &Options, data_dir: &DataDir, clock: &Clock) -> anyhow::Result<Store> {
     let meta = coracle_apiserver::meta_of(&Catalog::builtin());
-    if options.ephemeral {
-        return Ok(Store::memory_with(meta, clock.clone()));
-    }
-    Ok(Store::open_with(data_dir.store(), meta, clock.clone()).await?)
+    Ok(match &options.store {
+        Objects::Memory => Store::memory_with(meta, clock.clone()),
+        Objects::Disk => Store::open_with(data_dir.store(), meta, clock.clone()).await?,
+        Objects::Etcd(etcd) => Store::etcd(etcd, meta, clock.clone()).await?,
+    })
 }
 
 fn token_config(options: &Options) -> tokens::Config {
@@ -182,10 +200,10 @@ fn open_pki(
     let addresses = [Some(SERVICE_IP), gateway].into_iter().flatten().map(IpAddr::V4).collect();
     let names =
         ServingNames { cluster_domain: CLUSTER_DOMAIN.into(), addresses, names: vec![node_name.to_owned()] };
-    let pki = if options.ephemeral {
-        Pki::memory(&names, clock)
-    } else {
-        Pki::open(&data_dir.pki(), &names, clock)
+    let pki = match (&options.pki_dir, &options.store) {
+        (Some(shared), _) => Pki::open_shared(shared, &data_dir.pki(), &names, clock),
+        (None, Objects::Memory) => Pki::memory(&names, clock),
+        (None, _) => Pki::open(&data_dir.pki(), &names, clock),
     };
     Ok(Arc::new(pki?))
 }
@@ -235,37 +253,50 @@ pub(crate) fn start_controllers(
     tokens: tokens::Config,
     clock: &Clock,
     nodes: Nodes,
-) -> coracle_controllers::Running {
+    peer: Option<&Peer>,
+) -> Part {
+    const AGENT: &str = "kube-controller-manager/v1.36.0";
     let issuer = Arc::new(Tokens::new(tokens, pki.token_keys(), clock.clone()));
-    let sign = move |token: LegacyToken| {
+    let (server, pki, clock) = (server.clone(), pki.clone(), clock.clone());
+    let own = client(&server, component(coracle_controllers::MANAGER), AGENT);
+    Part::start(peer, "kube-controller-manager", own, move || {
         let issuer = issuer.clone();
+        let sign = move |token: LegacyToken| {
+            let issuer = issuer.clone();
+            async move {
+                let account = Ref { name: token.account, uid: token.account_uid };
+                let issued = issuer.issue_legacy(&token.namespace, &account, &token.secret).await;
+                issued.map_err(|e| e.to_string())
+            }
+            .boxed()
+        };
+        let config = coracle_controllers::Config {
+            root_ca: pki.ca_pem().to_owned(),
+            sign_legacy_token: Box::new(sign),
+            nodes_report: nodes == Nodes::Live,
+        };
+        let running =
+            coracle_controllers::start(|user| client(&server, component(user), AGENT), &clock, config);
         async move {
-            let account = Ref { name: token.account, uid: token.account_uid };
-            issuer.issue_legacy(&token.namespace, &account, &token.secret).await.map_err(|e| e.to_string())
+            // They stop when they are dropped.
+            let _running = running;
+            std::future::pending().await
         }
-        .boxed()
-    };
-    let config = coracle_controllers::Config {
-        root_ca: pki.ca_pem().to_owned(),
-        sign_legacy_token: Box::new(sign),
-        nodes_report: nodes == Nodes::Live,
-    };
-    coracle_controllers::start(
-        |user| client(server, component(user), "kube-controller-manager/v1.36.0"),
-        clock,
-        config,
-    )
+    })
 }
 
-pub(crate) fn start_scheduler(server: &Server, clock: &Clock) -> JoinHandle<()> {
-    let (client, clock) =
-        (client(server, component(coracle_scheduler::USER), "kube-scheduler/v1.36.0"), clock.clone());
-    tokio::spawn(async move {
-        loop {
-            if let Err(error) = coracle_scheduler::run(client.clone(), clock.clone()).await {
-                tracing::warn!(%error, "the scheduler ended, starting again");
+pub(crate) fn start_scheduler(server: &Server, clock: &Clock, peer: Option<&Peer>) -> Part {
+    let own = client(server, component(coracle_scheduler::USER), "kube-scheduler/v1.36.0");
+    let clock = clock.clone();
+    Part::start(peer, "kube-scheduler", own.clone(), move || {
+        let (client, clock) = (own.clone(), clock.clone());
+        async move {
+            loop {
+                if let Err(error) = coracle_scheduler::run(client.clone(), clock.clone()).await {
+                    tracing::warn!(%error, "the scheduler ended, starting again");
+                }
+                clock.sleep(RESTART_DELAY).await;
             }
-            clock.sleep(RESTART_DELAY).await;
         }
     })
 }

@@ -20,7 +20,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::{boot, kubeconfig};
 
@@ -144,8 +143,8 @@ impl Forks {
 async fn work(server: Server, stock: Stock, since: u64) {
     server.store().wait_past(since).await;
     let Stock { pki, tokens, clock } = stock;
-    let _controllers = boot::start_controllers(&server, &pki, tokens, &clock, boot::Nodes::Records);
-    let _scheduler = AbortOnDropHandle::new(boot::start_scheduler(&server, &clock));
+    let _controllers = boot::start_controllers(&server, &pki, tokens, &clock, boot::Nodes::Records, None);
+    let _scheduler = boot::start_scheduler(&server, &clock, None);
     std::future::pending::<()>().await;
 }
 

@@ -6,12 +6,15 @@ mod bench;
 mod boot;
 mod control;
 mod data_dir;
+mod election;
 mod fork;
 mod forks;
 mod image;
 mod kubeconfig;
 mod node;
+mod part;
 mod snapshot;
+mod store_flags;
 mod tour;
 mod up;
 

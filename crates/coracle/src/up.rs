@@ -26,6 +26,12 @@ pub(crate) struct Args {
     /// Keep the objects in memory and forget them at the end
     #[arg(long)]
     ephemeral: bool,
+    #[command(flatten)]
+    store: crate::store_flags::Flags,
+    /// Where the cluster's CA, admin and token keys are, for several servers of one cluster to share [default: pki in
+    /// the data directory]
+    #[arg(long, value_name = "DIR")]
+    pki_dir: Option<PathBuf>,
     /// The node's name [default: the machine's host name]
     #[arg(long)]
     node_name: Option<String>,
@@ -52,12 +58,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     // Listen for signals first: one that comes while starting must still end in a clean stop.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let store = args.store.read(args.ephemeral)?;
     let options = Options {
         data_dir: args.data_dir.unwrap_or_else(DataDir::default_path),
         port: args.port,
         kubeconfig: args.kubeconfig,
         api_only: args.api_only,
-        ephemeral: args.ephemeral,
+        store,
+        pki_dir: args.pki_dir,
         node_name: args.node_name,
         extend_tokens: args.service_account_extend_token_expiration,
         max_token_seconds: args.service_account_max_token_expiration,

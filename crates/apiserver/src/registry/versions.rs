@@ -83,6 +83,9 @@ pub(crate) fn too_large(wanted: u64, current: u64) -> Status {
 pub(crate) fn store_failed(e: Error) -> Status {
     match e {
         Error::Closed => Status::service_unavailable("the server is shutting down"),
+        Error::Unavailable(_) => Status::service_unavailable(e.to_string()),
+        // The client must look before it tries again.
+        Error::Unknown(_) => Status::timeout(e.to_string(), 0),
         other => Status::internal(other.to_string()),
     }
 }

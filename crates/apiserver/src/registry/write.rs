@@ -224,7 +224,7 @@ pub(crate) async fn commit_delete(core: &Core, version: &Version) -> Result<(), 
     core.store.commit(Txn { checks, ops: vec![Op::Delete(key)] }).await.map(|_| ()).map_err(lost)
 }
 
-fn lost(e: Error) -> Lost {
+pub(crate) fn lost(e: Error) -> Lost {
     match e {
         Error::Conflict { .. } => Lost::Race,
         other => Lost::Failed(versions::store_failed(other)),

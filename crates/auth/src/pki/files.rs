@@ -11,7 +11,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 const KEY_MODE: u32 = 0o600;
 const CERTIFICATE_MODE: u32 = 0o644;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files(PathBuf);
 
 impl Files {
@@ -24,6 +24,12 @@ impl Files {
             .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(DIRECTORY_MODE)))
             .map_err(|source| Error::Io { path: directory.to_owned(), source })?;
         Ok(files)
+    }
+
+    /// Wait until nobody else holds the directory, and hold it until the handle is dropped.
+    pub(crate) fn lock(&self) -> Result<fs::File, Error> {
+        let locked = fs::File::open(&self.0).and_then(|directory| directory.lock().map(|()| directory));
+        locked.map_err(|source| Error::Io { path: self.0.clone(), source })
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<Option<String>, Error> {

@@ -113,6 +113,27 @@ impl Pki {
     /// Load what is in `directory` and make what is missing. The token key may still be in the making afterwards.
     pub fn open(directory: &Path, serving: &ServingNames, clock: &Clock) -> Result<Pki, Error> {
         let files = Files::open(directory)?;
+        Pki::load(&files, &files, serving, clock)
+    }
+
+    /// For one of several servers of a cluster: the authority, the admin's certificate and the token keys are those in
+    /// `shared`, the serving certificate is its own, in `directory`.
+    pub fn open_shared(
+        shared: &Path,
+        directory: &Path,
+        serving: &ServingNames,
+        clock: &Clock,
+    ) -> Result<Pki, Error> {
+        let files = Files::open(shared)?;
+        let one_at_a_time = files.lock()?;
+        let pki = Pki::load(&files, &Files::open(directory)?, serving, clock)?;
+        // Whoever comes next must find this key, and not make another.
+        pki.0.token_keys.made().map_err(|why| Error::Make { what: "token key", why })?;
+        drop(one_at_a_time);
+        Ok(pki)
+    }
+
+    fn load(files: &Files, own: &Files, serving: &ServingNames, clock: &Clock) -> Result<Pki, Error> {
         let mut made: Vec<(&str, Pair)> = Vec::new();
         let authority = match files.read_pair("ca")? {
             Some(pair) => Authority::load(pair).map_err(|why| files.damaged("ca.crt", why))?,
@@ -123,11 +144,12 @@ impl Pki {
             }
         };
         let token_keys = TokenKeys::open(files.clone())?;
-        let serving_pair = match files.read_pair("apiserver")? {
+        let mut made_own: Vec<(&str, Pair)> = Vec::new();
+        let serving_pair = match own.read_pair("apiserver")? {
             Some(pair) if authority.still_serves(&pair, serving, clock) => pair,
             _ => {
                 let pair = authority.serving(serving, clock)?;
-                made.push(("apiserver", pair.clone()));
+                made_own.push(("apiserver", pair.clone()));
                 pair
             }
         };
@@ -139,7 +161,13 @@ impl Pki {
                 pair
             }
         };
-        files.write_pairs(&made.iter().map(|(name, pair)| (*name, pair)).collect::<Vec<_>>())?;
+        if own == files {
+            // One wait for the disk.
+            made.append(&mut made_own);
+        }
+        for (files, made) in [(files, &made), (own, &made_own)] {
+            files.write_pairs(&made.iter().map(|(name, pair)| (*name, pair)).collect::<Vec<_>>())?;
+        }
         Ok(Pki::assemble(authority, serving_pair, admin, token_keys, clock))
     }
 

@@ -143,6 +143,11 @@ impl TokenKeys {
         self.signer.wait().as_ref().map_err(Clone::clone)
     }
 
+    /// Blocks until the key is there, on disk where it has one.
+    pub(super) fn made(&self) -> Result<(), String> {
+        self.wait().map(|_| ())
+    }
+
     /// `header.claims.signature`; blocks.
     pub(crate) fn sign(&self, claims: &Value) -> Result<String, String> {
         let signer = self.wait()?;
