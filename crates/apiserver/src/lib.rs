@@ -18,6 +18,7 @@ mod negotiate;
 mod openapi;
 mod options;
 mod paths;
+mod peers;
 mod pipeline;
 mod registry;
 mod respond;

@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::pipeline::{self, Caller};
 use crate::respond::Answer;
-use crate::{bootstrap, directory, kubernetes_service, registry, serving};
+use crate::{bootstrap, directory, kubernetes_service, peers, registry, serving};
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -204,6 +204,9 @@ impl Server {
         let core = Arc::new(core);
         bootstrap::run(&core).await?;
         kubernetes_service::keep(&core).await?;
+        if core.store.is_shared() {
+            peers::start(&core);
+        }
         core.ready.store(true, Ordering::Release);
         Ok(Server(core))
     }

@@ -90,6 +90,11 @@ impl Store {
         self.0.engine.restore(state.clone()).await
     }
 
+    /// Whether other servers may be using the same objects.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0.engine, Engine::Etcd(_))
+    }
+
     /// Wait until [`Store::snapshot`] shows every write that any server sharing this store acknowledged before the call.
     pub async fn sync(&self) -> Result<(), Error> {
         self.0.engine.sync().await

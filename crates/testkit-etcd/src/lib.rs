@@ -90,6 +90,31 @@ impl Etcd {
         self.wait(member);
     }
 
+    /// Have a killed member start empty.
+    pub fn forget(&mut self, member: usize) {
+        assert!(self.members[member].process.is_none(), "the member runs");
+        std::fs::remove_dir_all(self.data(member)).expect("the member's data can be removed");
+    }
+
+    /// Let a member neither answer nor break its connections off, until it is thawed.
+    pub fn freeze(&self, member: usize) {
+        self.signal(member, "-STOP");
+    }
+
+    pub fn thaw(&self, member: usize) {
+        self.signal(member, "-CONT");
+    }
+
+    fn signal(&self, member: usize, signal: &str) {
+        let process = self.members[member].process.as_ref().expect("the member runs");
+        let sent = Command::new("kill").args([signal, &process.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {signal}");
+    }
+
+    fn data(&self, number: usize) -> PathBuf {
+        self.dir.path().join(format!("m{number}"))
+    }
+
     fn launch(&mut self, number: usize) {
         let member = &self.members[number];
         let cluster: Vec<String> =
@@ -103,7 +128,7 @@ impl Etcd {
             .arg(program())
             .args(["--name", &format!("m{number}")])
             .arg("--data-dir")
-            .arg(self.dir.path().join(format!("m{number}")))
+            .arg(self.data(number))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &format!("http://{}", member.peer)])
             .args(["--initial-advertise-peer-urls", &format!("http://{}", member.peer)])

@@ -30,9 +30,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("coracle-apiproxy", &["coracle-clock"]),
     // `kubectl proxy` is the sidecar's own code.
     ("coracle-cli", &["coracle-apiproxy", "coracle-clock"]),
-    ("coracle-testkit", &["coracle-testkit-etcd"]),
+    ("coracle-testkit", &[]),
     ("coracle-testkit-etcd", &[]),
-    ("coracle-e2e", &["coracle-testkit"]),
+    ("coracle-e2e", &["coracle-testkit", "coracle-testkit-etcd"]),
     ("coracle-tidy", &[]),
     ("xtask", &[]),
 ];

@@ -10,6 +10,8 @@ mod feed;
 mod lease;
 mod point;
 mod record;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::BTreeMap;

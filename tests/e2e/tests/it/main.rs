@@ -6,4 +6,5 @@ mod clients;
 mod contract;
 mod crash;
 mod images;
+mod shared;
 mod sidecar;
