@@ -159,6 +159,10 @@ impl Bench {
         if self.args.kubeconfig.is_some() && self.args.only.iter().any(|part| own_only.contains(part)) {
             bail!("start, node and scale are measured on clusters of our own, without --kubeconfig");
         }
+        let is_foreign = self.args.kubeconfig.is_some() || self.args.against.is_some();
+        if is_foreign && self.args.image.is_none() && self.args.only.contains(&Part::Running) {
+            bail!("running needs an --image");
+        }
         Ok(())
     }
 
@@ -238,12 +242,8 @@ impl Bench {
             report.add(&rows::BEFORE, Measured::figure(memory));
         }
         target.prepare().await?;
-        match &self.args.image {
-            Some(image) if self.wants(Part::Running) => {
-                pods::measure(target, image, self.args.runs, report).await?;
-            }
-            None if self.args.only.contains(&Part::Running) => bail!("running needs an --image"),
-            _ => {}
+        if let Some(image) = self.args.image.as_ref().filter(|_| self.wants(Part::Running)) {
+            pods::measure(target, image, self.args.runs, report).await?;
         }
         self.requests(target, report).await
     }

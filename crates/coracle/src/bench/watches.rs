@@ -27,9 +27,9 @@ const OPENING: usize = 8;
 const SETTLE: Duration = Duration::from_secs(2);
 /// Events still under way when the last update has been sent have arrived by then, or never will.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(120);
-/// A reader that has read nothing for so long is dead: kube-apiserver's HTTP/2 server closes a connection that has
-/// not answered its ping by 45 s.
-const STALLED_FOR: Duration = Duration::from_secs(60);
+/// A reader that has read nothing for so long is dead: twice the 45 s after which kube-apiserver's HTTP/2 server closes
+/// a connection that does not answer its ping.
+const STALLED_FOR: Duration = Duration::from_secs(90);
 /// What is left of a stalled reader's watches when it reads again comes within this.
 const THAW_TIMEOUT: Duration = Duration::from_secs(10);
 /// Latencies are counted in steps of a tenth of a millisecond up to ten seconds.

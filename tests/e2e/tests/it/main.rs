@@ -1,6 +1,7 @@
 //! The whole program: real kubectl, real client libraries, real containers, and the recorded contract.
 
 mod articles;
+mod bench;
 mod cleanup;
 mod clients;
 mod contract;
