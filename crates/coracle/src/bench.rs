@@ -6,6 +6,7 @@ mod access;
 mod client;
 mod cluster;
 mod flight;
+mod forks;
 mod load;
 mod pods;
 mod process;
@@ -115,6 +116,8 @@ enum Part {
     Delete,
     /// Only when asked for: memory an idle watch, updates to all of them, a reader that stalls
     Watches,
+    /// Only when asked for: a hundred forks of a cluster of 10,000 objects, and its snapshots
+    Fork,
     /// Only when asked for: many Pods and Nodes on a cluster of our own; memory, reads, restart
     Scale,
 }
@@ -155,9 +158,9 @@ struct Bench {
 impl Bench {
     /// What cannot be measured is said before anything is.
     fn check(&self) -> anyhow::Result<()> {
-        let own_only = [Part::Start, Part::Node, Part::Scale];
+        let own_only = [Part::Start, Part::Node, Part::Fork, Part::Scale];
         if self.args.kubeconfig.is_some() && self.args.only.iter().any(|part| own_only.contains(part)) {
-            bail!("start, node and scale are measured on clusters of our own, without --kubeconfig");
+            bail!("start, node, fork and scale are measured on clusters of our own, without --kubeconfig");
         }
         let is_foreign = self.args.kubeconfig.is_some() || self.args.against.is_some();
         if is_foreign && self.args.image.is_none() && self.args.only.contains(&Part::Running) {
@@ -193,6 +196,9 @@ impl Bench {
                 let target = cluster.target(&self.args.namespace, &self.clock)?;
                 target.prepare().await?;
                 self.requests(&target, report).await?;
+            }
+            if self.wants(Part::Fork) {
+                forks::measure(&self.clock, &self.args.namespace, report).await?;
             }
             if self.wants(Part::Scale) {
                 let (pods, nodes) = (self.args.scale_pods, self.args.scale_nodes);

@@ -28,16 +28,13 @@ impl Writer {
             self.revision = state.revision.saturating_add(REVISION_GAP);
             pending.past = Past::Unknown;
         }
-        if !gone.is_empty() {
-            self.revision += 1;
-        }
+        // A revision for each change: a client that has been told of half of them resumes at the other half.
         for version in gone {
+            self.revision += 1;
             self.change(Event::new(self.revision, version.key.clone(), Some(version), None), pending);
         }
-        if !put.is_empty() {
-            self.revision += 1;
-        }
         for (prev, wanted) in put {
+            self.revision += 1;
             let now = Arc::new(wanted.at_revision(self.revision));
             self.change(Event::new(self.revision, now.key.clone(), prev, Some(now)), pending);
         }

@@ -81,8 +81,9 @@ impl Store {
     }
 
     /// Make the objects of `state` the present ones, all at once. What `state` does not have goes, what differs becomes as
-    /// it is there, what is the same stays as it is; watchers are told. Revisions go on from the present: an object that
-    /// gives way to another of the same name is first deleted, at a revision of its own, as no writer could do otherwise.
+    /// it is there, what is the same stays as it is; watchers are told. Revisions go on from the present, one for each
+    /// change, though nobody ever reads a state between. An object that gives way to another of the same name is first
+    /// deleted.
     ///
     /// A `state` of a revision that this store has not reached comes from elsewhere or from before a loss: revisions
     /// then go on from well behind it, and nobody may resume from before.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod cluster;
+mod fork;
 mod machine;
 mod paths;
 mod terminal;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use answer::Answer;
 pub use cluster::{Cluster, Options};
+pub use fork::Fork;
 pub use machine::{Machine, Process, Snapshot};
 pub use paths::{clients_dir, coracle, kubectl, workspace};
 pub use terminal::Terminal;

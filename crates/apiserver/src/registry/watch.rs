@@ -77,6 +77,7 @@ async fn open(
     } else {
         feed.at = revision.filter(|r| *r > 0).unwrap_or_else(|| core.store.revision());
     }
+    feed.known = feed.at;
     match core.store.watch(&prefix, feed.at.min(core.store.revision())) {
         Ok(watch) => feed.watch = Some(watch),
         Err(Error::Compacted { wanted, oldest }) => {
@@ -104,7 +105,9 @@ struct Feed {
     watch: Option<Watch>,
     /// Sent as the only event, where the version asked for is gone.
     refusal: Option<Box<Status>>,
-    /// The newest revision that the client knows.
+    /// What the client knew when the watch began.
+    known: u64,
+    /// The newest revision that the client has been told.
     at: u64,
     bookmarks: bool,
     ends: Duration,
@@ -167,6 +170,7 @@ impl Feed {
             end_of_initial: false,
             watch: None,
             refusal: None,
+            known: 0,
             at: 0,
             bookmarks: options.bookmarks,
             ends,
@@ -224,7 +228,8 @@ impl Feed {
     }
 
     fn put_event(&mut self, out: &mut Vec<u8>, event: &Event) {
-        if event.revision <= self.at {
+        // Not `at`: one transaction may have more than one event.
+        if event.revision <= self.known {
             return;
         }
         self.at = event.revision;

@@ -113,6 +113,14 @@ pub(crate) const STALLED_CPU: Row =
 pub(crate) const STALLED_ALIVE: Row =
     Row::new("stalled-alive", "watches of that reader not cut", Unit::Count).at_most(0.0);
 
+pub(crate) const FORK: Row = Row::new("fork", "fork 10,000 objects, p99", Unit::Time).at_most(10.0 * MS);
+pub(crate) const FORK_MEMORY: Row = Row::new("fork-memory", "memory a fork", Unit::KiB).at_most(1024.0);
+pub(crate) const FORK_WRITTEN: Row = Row::new("fork-written", "more once it is written to", Unit::MiB);
+pub(crate) const SNAPSHOT_SAVE: Row = Row::new("snapshot-save", "save 10,000 objects", Unit::Time);
+pub(crate) const SNAPSHOT_RESTORE: Row =
+    Row::new("snapshot-restore", "bring them back from a file", Unit::Time);
+pub(crate) const SNAPSHOT_RESET: Row = Row::new("snapshot-reset", "bring them back from memory", Unit::Time);
+
 pub(crate) const SCALE_LOAD: Row = Row::new("scale-load", "create one of them", Unit::Cpu);
 pub(crate) const SCALE_MEMORY: Row =
     Row::new("scale-memory", "memory with all of them", Unit::MiB).at_most(1536.0);
