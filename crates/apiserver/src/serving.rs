@@ -30,6 +30,10 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 const MAX_STREAMS: u32 = 100;
 /// Streams that a client may reset before the connection is dropped.
 const MAX_PENDING_RESETS: usize = 100;
+/// A connection that sends nothing for so long is pinged, and closed when it does not answer in time, as by the
+/// reference: a client that is gone or does not read holds its watches for 45 s at most.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PING_TIME: Duration = Duration::from_secs(15);
 /// What a stream may have waiting for its client: four pieces of a list. A client that opens streams and reads none of
 /// them holds 25 MiB a connection at most.
 const MAX_UNSENT_BYTES: usize = 256 * 1024;
@@ -127,6 +131,8 @@ fn protocol() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(MAX_UNSENT_BYTES)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_TIME)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_PENDING_RESETS)
         .max_header_list_size(MAX_HEADER_BYTES as u32);
