@@ -379,6 +379,46 @@ async fn a_write_without_an_answer_is_said_to_be_unknown() {
     assert_eq!(done, matches!(again, Err(Error::Conflict { .. })), "{again:?}");
 }
 
+/// An authority, and one certificate by it that is good for members and clients on this machine.
+fn keys() -> [String; 3] {
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let mut leaf = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let leaf = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
+    [authority_pem, leaf.pem(), key.serialize_pem()]
+}
+
+#[tokio::test]
+async fn over_tls_both_sides_show_who_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let [authority, certificate, key] = keys();
+    let file = |name: &str, pem: &str| {
+        std::fs::write(dir.path().join(name), pem).unwrap();
+        dir.path().join(name)
+    };
+    let tls = (file("ca", &authority), file("crt", &certificate), file("key", &key));
+    let etcd = testkit::Etcd::start_with(testkit::Options { tls: Some(tls), ..Default::default() });
+    let identity = Some((certificate.into_bytes(), key.into_bytes()));
+    let good = EtcdOptions { ca: Some(authority.into_bytes()), identity, ..options(&etcd) };
+    let store = open(&good).await;
+    let revision = put(&store, A, "1").await;
+    store.sync().await.unwrap();
+    assert_eq!(store.snapshot().get(A).unwrap().revision, revision);
+    let [stranger, ..] = keys();
+    for bad in [
+        EtcdOptions { identity: None, ..good.clone() },
+        EtcdOptions { ca: Some(stranger.into_bytes()), ..good.clone() },
+        EtcdOptions { ca: None, ..good.clone() },
+    ] {
+        let refused = Store::etcd(&bad, Arc::new(|_, _| Meta::default()), Clock::system()).await;
+        assert!(refused.is_err(), "{bad:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_etcd_that_is_not_there_is_said_so() {
     let options = EtcdOptions { endpoints: vec!["http://127.0.0.1:1".into()], ..EtcdOptions::default() };
