@@ -100,6 +100,20 @@ impl Index {
             }
             self.drop_revision(oldest.event.revision);
         }
+        self.drop_checkpoints();
+    }
+
+    /// Forget everything up to `revision`, whatever its age.
+    #[cfg(test)]
+    pub(crate) fn compact_to(&mut self, revision: u64) {
+        let revision = revision.min(self.revision);
+        if revision > self.compacted {
+            self.drop_revision(revision);
+            self.drop_checkpoints();
+        }
+    }
+
+    fn drop_checkpoints(&mut self) {
         while self.checkpoints.front().is_some_and(|(revision, _)| *revision <= self.compacted) {
             self.checkpoints.pop_front();
         }

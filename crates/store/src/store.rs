@@ -125,6 +125,16 @@ impl Store {
         self.0.shared.index.read().unwrap_or_else(PoisonError::into_inner).compacted
     }
 
+    /// Forget what happened up to `revision`, or up to the present where that comes first: readers of older states and
+    /// watchers that have not read that far are refused from now on.
+    #[cfg(test)]
+    pub(crate) fn compact(&self, revision: u64) {
+        let mut topics = self.0.shared.topics();
+        let mut index = self.0.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.compact_to(revision);
+        topics.sweep(index.compacted);
+    }
+
     /// Wait until the present is at least `revision`.
     pub async fn wait_for(&self, revision: u64, timeout: Duration) -> Result<(), Error> {
         if self.revision() >= revision {

@@ -2,6 +2,10 @@
 
 mod disk;
 mod drive;
+mod etcd_bugs;
+mod growth;
+mod history;
+mod linear;
 mod lists;
 mod model;
 mod power;

@@ -129,7 +129,7 @@ impl Topics {
             let queue = topic.queue();
             queue.gone + queue.events.partition_point(|e| e.revision <= revision) as u64
         };
-        Ok(Watch { topic, at, after: revision, told: self.told.clone(), place: None })
+        Ok(Watch { topic, at, after: revision, seen: 0, told: self.told.clone(), place: None })
     }
 
     fn open(&mut self, index: &Index, prefix: &str) -> Arc<Topic> {
@@ -174,6 +174,10 @@ impl Topics {
         if self.until_sweep > 0 {
             return;
         }
+        self.sweep(compacted);
+    }
+
+    pub(crate) fn sweep(&mut self, compacted: u64) {
         self.until_sweep = SWEEP_EVERY;
         self.by_prefix.retain(|_, topic| topic.upgrade().is_some_and(|topic| topic.queue().sweep(compacted)));
     }
@@ -195,6 +199,8 @@ pub struct Watch {
     at: u64,
     /// Events up to this revision were known to the caller when the watch began.
     after: u64,
+    /// The revision of the last event handed out.
+    seen: u64,
     told: Arc<AtomicU64>,
     /// Where this watch waits, and in which round of its topic.
     place: Option<(u64, usize)>,
@@ -233,7 +239,9 @@ impl Watch {
 
     /// What is there already, at most `most`.
     pub fn ready(&mut self, most: usize) -> Result<Vec<Arc<Event>>, Error> {
-        self.topic.queue().read(&mut self.at, self.after, most)
+        let found = self.topic.queue().read(&mut self.at, self.after, most)?;
+        self.seen = found.last().map_or(self.seen, |event| event.revision);
+        Ok(found)
     }
 
     /// The newest revision that a bookmark may say: everything up to it has been handed out. `None` while events wait.
@@ -241,7 +249,9 @@ impl Watch {
         // Read before the queue: all events up to it are in the queue by then.
         let told = self.told.load(Ordering::Acquire);
         let queue = self.topic.queue();
-        (self.at >= queue.gone + queue.events.len() as u64).then_some(told.max(self.after))
+        // Events come before the word that their revision is whole: a bookmark in between would go back behind them.
+        let has_all = self.at >= queue.gone + queue.events.len() as u64 && self.seen <= told;
+        has_all.then_some(told.max(self.after))
     }
 
     pub fn into_stream(self) -> impl Stream<Item = Result<Arc<Event>, Error>> + Send {
