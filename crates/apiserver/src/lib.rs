@@ -9,6 +9,7 @@ mod bootstrap;
 mod compress;
 mod control;
 mod directory;
+mod expiry;
 mod grants;
 mod health;
 mod kubernetes_service;

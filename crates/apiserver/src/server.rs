@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::pipeline::{self, Caller};
 use crate::respond::Answer;
-use crate::{bootstrap, directory, kubernetes_service, peers, registry, serving};
+use crate::{bootstrap, directory, expiry, kubernetes_service, peers, registry, serving};
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -207,6 +207,7 @@ impl Server {
         if core.store.is_shared() {
             peers::start(&core);
         }
+        expiry::start(&core);
         core.ready.store(true, Ordering::Release);
         Ok(Server(core))
     }

@@ -230,7 +230,8 @@ impl Watch {
     pub fn poll_batch(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<Vec<Arc<Event>>, Error>> {
         let mut queue = self.topic.queue();
         let events = queue.read(&mut self.at, self.after, most)?;
-        if !events.is_empty() {
+        if let Some(last) = events.last() {
+            self.seen = last.revision;
             return Poll::Ready(Ok(events));
         }
         self.place = Some(queue.wait(self.place, cx.waker()));

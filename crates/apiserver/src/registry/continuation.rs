@@ -20,8 +20,10 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 pub(crate) struct Continuation {
     /// −1 goes on with the present: what is left of an expired list.
     pub revision: i64,
-    /// The last key that was sent.
+    /// The key to go on behind.
     pub after: String,
+    /// Whether that key itself comes first. Tokens of this server never say so, others may.
+    pub inclusive: bool,
 }
 
 /// `prefix` is left out of the token, so that it cannot lead elsewhere.
@@ -56,8 +58,9 @@ pub(crate) fn decode(token: &str, prefix: &str) -> Result<Continuation, Status> 
     if start.split('/').any(|part| part == ".." || part == ".") {
         return Err(Status::bad_request(format!("invalid continue token: invalid key: {start}")));
     }
-    let after = start.trim_start_matches('/').trim_end_matches('\0');
-    Ok(Continuation { revision, after: format!("{prefix}{after}") })
+    let start = start.trim_start_matches('/');
+    let after = start.trim_end_matches('\0');
+    Ok(Continuation { revision, after: format!("{prefix}{after}"), inclusive: after == start })
 }
 
 #[cfg(test)]
@@ -70,7 +73,7 @@ mod tests {
         let token = encode(7, prefix, "/registry/pods/ns/a");
         assert_eq!(
             decode(&token, prefix).unwrap(),
-            Continuation { revision: 7, after: "/registry/pods/ns/a".into() }
+            Continuation { revision: 7, after: "/registry/pods/ns/a".into(), inclusive: false }
         );
         let out = URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":7,"start":"../../secrets/x\u0000"}"#);
         assert!(decode(&out, prefix).unwrap_err().message.contains("invalid key"));

@@ -69,6 +69,11 @@ impl Shown {
         rest.split_at_checked(ends as usize).unwrap_or_default()
     }
 
+    /// Whether there was an object to show: every one has metadata.
+    pub(crate) fn is_readable(&self) -> bool {
+        !matches!(self.split().1, b"" | b"{}" | b"null")
+    }
+
     /// The object as `PartialObjectMetadata`.
     pub(crate) fn put_metadata(&self, out: &mut Vec<u8>, version: MetaVersion) {
         out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"");

@@ -34,7 +34,7 @@ pub(crate) async fn page(core: &Core, call: &Call, options: &ListOptions) -> Res
     let prefix = call.prefix();
     if options.continue_token.is_empty() {
         let state = versions::snapshot(core, wanted(options)?).await?;
-        return Ok(read(&state, &prefix, None, &selector, options.limit));
+        return Ok(read(&state, &prefix, None, None, &selector, options.limit));
     }
     if !matches!(options.resource_version.as_str(), "" | "0") {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
@@ -45,7 +45,8 @@ pub(crate) async fn page(core: &Core, call: &Call, options: &ListOptions) -> Res
     } else {
         core.store.at(from.revision as u64).map_err(|_| expired(&prefix, &from.after))?
     };
-    Ok(read(&state, &prefix, Some(&from.after), &selector, options.limit))
+    let first = state.get(&from.after).filter(|_| from.inclusive);
+    Ok(read(&state, &prefix, first, Some(&from.after), &selector, options.limit))
 }
 
 /// The table of `reference/storage-and-watch.md` §3.2.
@@ -59,18 +60,26 @@ fn wanted(o: &ListOptions) -> Result<Wanted, Status> {
     })
 }
 
-fn read(state: &Snapshot, prefix: &str, after: Option<&str>, selector: &Selector, limit: i64) -> Page {
+/// `first`, and what comes behind `after`.
+fn read(
+    state: &Snapshot,
+    prefix: &str,
+    first: Option<Arc<Version>>,
+    after: Option<&str>,
+    selector: &Selector,
+    limit: i64,
+) -> Page {
     let mut items = Vec::new();
     let mut more = false;
-    for version in candidates(state, prefix, after, selector) {
-        if !selector.takes(&version.key, &version.meta) {
-            continue;
-        }
+    for version in first.into_iter().chain(candidates(state, prefix, after, selector)) {
+        // Whether the selector takes any of what is left is for the next page to find out, as in the reference.
         if limit > 0 && items.len() as i64 == limit {
             more = true;
             break;
         }
-        items.push(version);
+        if selector.takes(&version.key, &version.meta) {
+            items.push(version);
+        }
     }
     let last = items.last().filter(|_| more).map(|v| v.key.clone());
     Page {

@@ -215,13 +215,20 @@ impl Feed {
 
     fn put_batch(&mut self, out: &mut Vec<u8>, batch: Result<Vec<Arc<Event>>, Error>) {
         match batch {
-            Ok(events) => events.iter().for_each(|e| self.put_event(out, e)),
+            Ok(events) => {
+                // Nothing follows an event that could not be told.
+                for event in &events {
+                    self.put_event(out, event);
+                    if self.watch.is_none() {
+                        break;
+                    }
+                }
+            }
             Err(e) => {
                 // A watcher that was cut is told to list again; one whose store closes just ends.
                 self.watch = None;
                 if !matches!(e, Error::Closed) {
-                    let status = Status::expired("too old resource version: the watcher fell behind");
-                    self.put_error(out, &status);
+                    self.fail(out, &Status::expired("too old resource version: the watcher fell behind"));
                 }
             }
         }
@@ -248,6 +255,10 @@ impl Feed {
 
     /// An event with an object in the client's form. The object's bytes are shared by all watchers.
     fn put_object(&mut self, out: &mut Vec<u8>, word: &str, version: &Version) {
+        if let Err(status) = self.check_readable(version) {
+            tracing::error!(key = &*version.key, "{}", status.message);
+            return self.fail(out, &status);
+        }
         let (core, call) = (self.core.as_ref(), self.call.as_ref());
         if self.is_protobuf() {
             let body = answer::message_body(call, &forms::message(core, &call.kind, version));
@@ -277,6 +288,25 @@ impl Feed {
             }
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    /// Stored bytes are sent as they are; every other form is of what they mean.
+    fn check_readable(&self, version: &Version) -> Result<(), Status> {
+        let (core, kind) = (self.core.as_ref(), &self.call.kind);
+        let is_readable = match self.call.format.shape {
+            _ if self.is_protobuf() => !forms::message(core, kind, version).is_empty(),
+            Shape::Whole => !kind.is_view,
+            Shape::Metadata(_) | Shape::Table(_) => Shown::of(core, kind, version).is_readable(),
+        };
+        if is_readable { Ok(()) } else { decode_stored(kind, version).map(drop) }
+    }
+
+    /// The last event of a watch that cannot go on: a hole in what it tells would be worse than its end.
+    fn fail(&mut self, out: &mut Vec<u8>, status: &Status) {
+        self.watch = None;
+        self.initial = Vec::new().into_iter();
+        self.end_of_initial = false;
+        self.put_error(out, status);
     }
 
     fn put_bookmark(&mut self, out: &mut Vec<u8>) {
