@@ -18,7 +18,7 @@ mod start;
 mod target;
 mod watches;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -232,7 +232,7 @@ impl Bench {
         Ok(())
     }
 
-    async fn foreign(&self, kubeconfig: &PathBuf, pids: &[i32], report: &mut Report) -> anyhow::Result<()> {
+    async fn foreign(&self, kubeconfig: &Path, pids: &[i32], report: &mut Report) -> anyhow::Result<()> {
         let target = Target::foreign(kubeconfig, pids, &self.args.namespace, &self.clock).await?;
         report.server(format!("{} at {}", kubeconfig.display(), target.access.authority()));
         let measured = until_signal(self.phases(&target, report)).await;

@@ -163,7 +163,7 @@ mod tests {
         for kind in Catalog::builtin().kinds() {
             let object = full(kind.rules.selectable());
             let skimmed = skim(object.to_string().as_bytes());
-            assert_eq!(meta(&kind, &skimmed), meta(&kind, &object), "{}", kind.kind);
+            assert_eq!(meta(kind, &skimmed), meta(kind, &object), "{}", kind.kind);
             fields += kind.rules.selectable().len();
         }
         assert!(fields > 20, "{fields}");
