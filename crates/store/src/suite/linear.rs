@@ -339,13 +339,14 @@ async fn the_embedded_log_is_linearizable_through_restarts() {
     tokio::join!(holds(handle.clone(), plan, "the embedded log, 5 restarts"), restarting);
 }
 
-/// Histories of one key by hand, good and bad.
-#[test]
-fn the_checker_tells_good_histories_from_bad_ones() {
+/// Operations on one key: called, returned, done.
+type History = Vec<(u64, u64, Did)>;
+
+/// Histories by hand, good and bad.
+fn histories() -> Vec<(&'static str, bool, History)> {
     use Did::*;
     let any = Expect::Any;
-    type History = Vec<(u64, u64, Did)>;
-    let cases: Vec<(&str, bool, History)> = vec![
+    vec![
         ("one after the other", true, vec![(1, 2, Put(any, 2)), (3, 4, Read(Some(2)))]),
         ("a stale read", false, vec![(1, 2, Put(any, 2)), (3, 4, Put(any, 3)), (5, 6, Read(Some(2)))]),
         ("a read of nothing", false, vec![(1, 2, Put(any, 2)), (3, 4, Read(None))]),
@@ -407,8 +408,12 @@ fn the_checker_tells_good_histories_from_bad_ones() {
             true,
             vec![(1, u64::MAX, Put(any, 2)), (3, 4, Read(Some(2)))],
         ),
-    ];
-    for (what, good, history) in cases {
+    ]
+}
+
+#[test]
+fn the_checker_tells_good_histories_from_bad_ones() {
+    for (what, good, history) in histories() {
         let operation = |(called, returned, did): &(u64, u64, Did)| Operation {
             key: 0,
             called: *called,
