@@ -30,7 +30,7 @@ struct Inner {
     gathered: Vec<u8>,
     /// How much of `gathered` has been written.
     written: usize,
-    /// Whether a turn's end writes; else every flush does.
+    /// Whether a turn's end writes; else every write does, since who ends without a flush has said its last.
     in_turns: bool,
 }
 
@@ -116,6 +116,11 @@ impl AsyncWrite for Socket {
         let mut inner = self.inner();
         ready!(inner.make_room(cx))?;
         bufs.iter().for_each(|buf| inner.gathered.extend_from_slice(buf));
+        if !inner.in_turns {
+            // What the kernel does not take now, the next write, flush or shutdown brings. An error comes back from
+            // those: these bytes are accepted.
+            let _ = inner.drain(cx);
+        }
         Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
     }
 
