@@ -250,6 +250,11 @@ fn read_type(text: &str, by_name: &HashMap<Text, usize>) -> Type {
 const JSON_SCHEMA_PROPS: &str = "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 impl Field {
+    /// Whether this is a list of a named Go type (`Verbs`): protobuf gives such a message of its own.
+    pub fn is_named_list(&self) -> bool {
+        matches!(self.ty, Type::List(_)) && !self.go_type.is_empty() && !self.go_type.starts_with("[]")
+    }
+
     pub fn list_kind(&self) -> ListKind<'_> {
         match &self.list {
             None | Some(OwnedListKind::Atomic) => ListKind::Atomic,

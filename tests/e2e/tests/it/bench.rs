@@ -86,7 +86,10 @@ fn what_cannot_be_measured_is_one_clear_line() {
     );
     // Larger than any process id of Linux.
     check(&["--kubeconfig", &kubeconfig, "--pid", "5000000"], "error: no process has the id 5000000");
-    check(&["--kubeconfig", &kubeconfig, "--only", "scale"], "error: start, node and scale are measured on");
+    check(
+        &["--kubeconfig", &kubeconfig, "--only", "scale"],
+        "error: start, node, fork and scale are measured on",
+    );
     check(&["--kubeconfig", &kubeconfig, "--only", "running"], "error: running needs an --image");
     cluster.stop().expect("a clean end");
     check(&["--kubeconfig", &kubeconfig], "error: cannot reach the server 127.0.0.1:");

@@ -66,7 +66,7 @@ impl Messages<'_> {
     ) -> Result<(), Error> {
         let name = &*field.name;
         match &field.ty {
-            Type::List(of) => {
+            Type::List(of) if !field.is_named_list() => {
                 let list = out.entry(name).or_insert_with(|| Value::Array(Vec::new()));
                 let Value::Array(items) = list else { return Ok(()) };
                 if wire == BYTES && is_number(of) {

@@ -13,13 +13,15 @@ struct Given<'a> {
     ty: &'a Type,
     name: &'a str,
     value: &'a Value,
+    is_named_list: bool,
 }
 
 pub(super) fn message(schemas: &Schemas, definition: &Definition, object: &Value, out: &mut Vec<u8>) {
     let Some(map) = object.as_object() else { return };
     let known = map.iter().filter(|(_, v)| !v.is_null()).filter_map(|(name, value)| {
         let field = definition.field(name).filter(|f| !f.path.is_empty())?;
-        Some(Given { path: &field.path, ty: &field.ty, name, value })
+        let is_named_list = field.is_named_list();
+        Some(Given { path: &field.path, ty: &field.ty, name, value, is_named_list })
     });
     let mut given: Vec<Given<'_>> = known.collect();
     // Sorted by path, so that the fields of an embedded struct stand together.
@@ -30,7 +32,12 @@ pub(super) fn message(schemas: &Schemas, definition: &Definition, object: &Value
 fn write_fields(schemas: &Schemas, fields: &[Given<'_>], out: &mut Vec<u8>) {
     for together in fields.chunk_by(|a, b| a.path.len() > 1 && a.path.first() == b.path.first()) {
         match together {
-            [Given { path: [number], ty, name, value }] => put_field(schemas, *number, ty, name, value, out),
+            [Given { path: [number], ty, name, value, is_named_list: true }] => {
+                put_value(schemas, *number, ty, name, value, out);
+            }
+            [Given { path: [number], ty, name, value, .. }] => {
+                put_field(schemas, *number, ty, name, value, out)
+            }
             [Given { path: [number, ..], .. }, ..] => {
                 let inner: Vec<Given<'_>> =
                     together.iter().map(|g| Given { path: &g.path[1..], ..*g }).collect();
