@@ -13,6 +13,7 @@ mod writes;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coracle_clock::Clock;
 use coracle_store::{HISTORY_AGE, Txn};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
@@ -191,6 +192,17 @@ impl Feed {
     pub(crate) async fn next(&mut self) -> Option<Value> {
         let event = tokio::time::timeout(Duration::from_secs(20), self.told.recv()).await;
         event.expect("an event comes, or the watch ends")
+    }
+
+    /// The next event of a watch that goes on, while time passes: a watch's own timers begin when it is first read.
+    pub(crate) async fn next_stepping(&mut self, clock: &Clock, step: Duration) -> Value {
+        for _ in 0..200 {
+            match tokio::time::timeout(Duration::from_millis(100), self.told.recv()).await {
+                Ok(event) => return event.expect("the watch goes on"),
+                Err(_) => clock.advance(step),
+            }
+        }
+        panic!("an event comes in time");
     }
 
     /// The next events: type, name and version.
