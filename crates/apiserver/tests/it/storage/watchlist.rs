@@ -21,8 +21,7 @@ async fn progress_notify(api: Api) {
     let uri = format!("{EVENTS}?watch=true&allowWatchBookmarks=true&resourceVersion={start}");
     let mut watch = api.watch(&uri).await;
     watch.silent().await;
-    api.clock.advance(MINUTE);
-    let mark = watch.next().await.unwrap();
+    let mark = watch.next_stepping(&api.clock, MINUTE).await;
     assert!(number(&rv(&mark["object"])) >= number(&newest));
     let plain =
         json!({"kind": "Event", "apiVersion": "v1", "metadata": {"resourceVersion": rv(&mark["object"])}});
