@@ -161,8 +161,30 @@ fn mark(cluster: &Cluster) -> String {
     mark
 }
 
-fn persistent_node() -> Cluster {
-    Cluster::start(Options { same_port: true, ..Options::default() })
+/// What the machine looks like when the cluster is down; only this cluster's own things count.
+struct Clean {
+    mark: String,
+    machine: Snapshot,
+}
+
+impl Clean {
+    /// Stop the cluster, and nothing may be left that was not there before.
+    fn check(&self, mut cluster: Cluster) {
+        cluster.stop().expect("a clean end");
+        assert_eq!(Snapshot::of(cluster.machine(), &self.mark), self.machine);
+    }
+}
+
+/// A node that keeps its data, with the counter on it.
+fn counting_node() -> (Cluster, Clean) {
+    let mut cluster = Cluster::start(Options { same_port: true, ..Options::default() });
+    let mark = mark(&cluster);
+    cluster.stop().expect("a clean end");
+    let machine = Snapshot::of(cluster.machine(), &mark);
+    cluster.up();
+    cluster.apply(COUNTER);
+    cluster.await_ready_pod("counter");
+    (cluster, Clean { mark, machine })
 }
 
 #[test]
@@ -170,13 +192,7 @@ fn containers_run_on_through_kills() {
     if !is_root("containers_run_on_through_kills") {
         return;
     }
-    let mut cluster = persistent_node();
-    let mark = mark(&cluster);
-    cluster.stop().expect("a clean end");
-    let clean = Snapshot::of(cluster.machine(), &mark);
-    cluster.up();
-    cluster.apply(COUNTER);
-    cluster.await_ready_pod("counter");
+    let (mut cluster, clean) = counting_node();
     ask_from_inside(&cluster);
     let before = identity(&cluster, "counter");
     for round in 1..=ROUNDS {
@@ -196,8 +212,7 @@ fn containers_run_on_through_kills() {
     let left = cluster.kubectl(&["wait", "--for=delete", "pod", "-l", "run", "--timeout=60s"]);
     assert!(left.success(), "{left:#?}");
     assert_eq!(identity(&cluster, "counter"), before);
-    cluster.stop().expect("a clean end");
-    assert_eq!(Snapshot::of(cluster.machine(), &mark), clean);
+    clean.check(cluster);
 }
 
 /// A kill that comes so early or so late that a start or a stop is half done.
@@ -206,13 +221,7 @@ fn kills_while_starting_and_stopping_leave_nothing_broken() {
     if !is_root("kills_while_starting_and_stopping_leave_nothing_broken") {
         return;
     }
-    let mut cluster = persistent_node();
-    let mark = mark(&cluster);
-    cluster.stop().expect("a clean end");
-    let clean = Snapshot::of(cluster.machine(), &mark);
-    cluster.up();
-    cluster.apply(COUNTER);
-    cluster.await_ready_pod("counter");
+    let (mut cluster, clean) = counting_node();
     let before = identity(&cluster, "counter");
     cluster.kill();
     for round in 1..=ROUNDS / 2 {
@@ -229,8 +238,7 @@ fn kills_while_starting_and_stopping_leave_nothing_broken() {
         cluster.up();
         ask_from_inside(&cluster);
     }
-    cluster.stop().expect("a clean end");
-    assert_eq!(Snapshot::of(cluster.machine(), &mark), clean);
+    clean.check(cluster);
 }
 
 /// The PID of the shim of the container's sandbox.
@@ -263,13 +271,7 @@ fn a_killed_shim_takes_its_pod_along_and_the_pod_comes_back() {
     if !is_root("a_killed_shim_takes_its_pod_along_and_the_pod_comes_back") {
         return;
     }
-    let mut cluster = persistent_node();
-    let mark = mark(&cluster);
-    cluster.stop().expect("a clean end");
-    let clean = Snapshot::of(cluster.machine(), &mark);
-    cluster.up();
-    cluster.apply(COUNTER);
-    cluster.await_ready_pod("counter");
+    let (mut cluster, clean) = counting_node();
     let first = identity(&cluster, "counter");
     cluster.machine().sh(&format!("kill -9 {}", shim(&cluster, &first.container))).ok();
     let second = await_successor(&cluster, &first);
@@ -279,6 +281,5 @@ fn a_killed_shim_takes_its_pod_along_and_the_pod_comes_back() {
     cluster.machine().sh(&format!("kill -9 {shim}")).ok();
     cluster.up();
     await_successor(&cluster, &second);
-    cluster.stop().expect("a clean end");
-    assert_eq!(Snapshot::of(cluster.machine(), &mark), clean);
+    clean.check(cluster);
 }
