@@ -16,6 +16,7 @@ mod samples;
 mod scale;
 mod start;
 mod target;
+mod valve;
 mod watches;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! A plain HTTP/2 client over TLS, so that little besides the server is measured.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -9,13 +11,12 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::access::Access;
+use super::valve::{Valve, Valved};
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -23,82 +24,51 @@ pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// The kernel holds so little for a reader that does not read (it doubles this); a usual buffer would hide it for long.
-const FROZEN_BUFFER: usize = 16 << 10;
+const STALLED_BUFFER: usize = 16 << 10;
 /// The largest window that HTTP/2 has.
 const WINDOW_MAX: u32 = (1 << 31) - 1;
-
-/// What drives a connection; requests on it stand still when it is not polled.
-type Connection = http2::Connection<TokioIo<TlsStream<TcpStream>>, Full<Bytes>, TokioExecutor>;
 
 impl Access {
     pub(crate) async fn connect(&self) -> anyhow::Result<Api> {
         let stream = self.dial().await?;
-        let (api, connection) = self.handshake(stream, &http2::Builder::new(TokioExecutor::new())).await?;
-        tokio::spawn(connection);
-        Ok(api)
+        self.handshake(stream, &http2::Builder::new(TokioExecutor::new())).await
     }
 
-    /// A connection that can be told to read no more. Its HTTP/2 windows are as large as can be, so that it is the
-    /// window of TCP that closes then.
-    pub(crate) async fn connect_to_freeze(&self) -> anyhow::Result<(Api, Freezable)> {
-        let stream = self.dial().await?;
-        setsockopt(&stream, sockopt::RcvBuf, &FROZEN_BUFFER)?;
+    /// A connection whose reading can be shut off. Its HTTP/2 windows are as large as can be, so that it is the window of
+    /// TCP that closes then.
+    pub(crate) async fn connect_to_stall(&self) -> anyhow::Result<(Api, Arc<Valve>)> {
+        let tcp = self.dial().await?;
+        setsockopt(&tcp, sockopt::RcvBuf, &STALLED_BUFFER)?;
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.initial_stream_window_size(WINDOW_MAX).initial_connection_window_size(WINDOW_MAX);
-        let (api, mut connection) = self.handshake(stream, &http).await?;
-        let (stop, stopped) = oneshot::channel();
-        let driver = tokio::spawn(async move {
-            tokio::select! {
-                _ = &mut connection => None,
-                _ = stopped => Some(connection),
-            }
-        });
-        Ok((api, Freezable { stop, driver }))
+        let valve = Arc::new(Valve::default());
+        let api = self.handshake(Valved { tcp, valve: valve.clone() }, &http).await?;
+        Ok((api, valve))
     }
 
     async fn dial(&self) -> anyhow::Result<TcpStream> {
         let to = (self.host.as_str(), self.port);
-        TcpStream::connect(to).await.with_context(|| format!("cannot reach the server {}", self.authority()))
+        let stream = TcpStream::connect(to).await;
+        let stream = stream.with_context(|| format!("cannot reach the server {}", self.authority()))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     /// HTTP/2 over TLS on a connection that there is already.
     async fn handshake(
         &self,
-        stream: TcpStream,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         http: &http2::Builder<TokioExecutor>,
-    ) -> anyhow::Result<(Api, Connection)> {
-        stream.set_nodelay(true)?;
+    ) -> anyhow::Result<Api> {
         let tls = TlsConnector::from(self.tls.clone()).connect(self.name.clone(), stream).await;
         let tls = tls.with_context(|| format!("no TLS with the server {}", self.authority()))?;
         if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
             bail!("the server {} does not speak HTTP/2", self.authority());
         }
         let (sender, connection) = http.handshake(TokioIo::new(tls)).await?;
+        tokio::spawn(connection);
         let base = format!("https://{}{}", self.authority(), self.prefix);
-        Ok((Api { sender, base, headers: self.headers.clone() }, connection))
-    }
-}
-
-/// A connection that runs.
-pub(crate) struct Freezable {
-    stop: oneshot::Sender<()>,
-    driver: JoinHandle<Option<Connection>>,
-}
-
-impl Freezable {
-    pub(crate) async fn freeze(self) -> anyhow::Result<Frozen> {
-        // It fails only where the connection has ended, which the next line tells.
-        let _ = self.stop.send(());
-        Ok(Frozen(self.driver.await?.context("the connection has ended")?))
-    }
-}
-
-/// A connection that stands still, and is still open.
-pub(crate) struct Frozen(Connection);
-
-impl Frozen {
-    pub(crate) fn thaw(self) {
-        tokio::spawn(self.0);
+        Ok(Api { sender, base, headers: self.headers.clone() })
     }
 }
 

@@ -11,11 +11,12 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::client::{Api, Frozen, Watch};
+use super::client::{Api, Watch};
 use super::report::{Measured, Report, micros};
 use super::rows;
 use super::samples::Latencies;
 use super::target::Target;
+use super::valve::Valve;
 
 pub(crate) const USUAL_WATCHES: u32 = 10_000;
 pub(crate) const USUAL_UPDATES: u32 = 100;
@@ -173,7 +174,8 @@ impl Crowd<'_> {
         for number in 0..updates {
             let due = began + pause * u32::try_from(number)?;
             self.clock.sleep(due.saturating_sub(self.clock.elapsed())).await;
-            heard.send(number);
+            // From when it was due, or a server that cannot keep up would only slow the question down.
+            heard.send(number, due);
             let change = json!({"data": {"round": round, "number": number.to_string()}});
             let answer = self.target.api.merge_patch(&self.object, &change).await?;
             if number + 1 == updates {
@@ -212,9 +214,8 @@ impl Heard {
         Heard { clock, sent: zeros(updates), steps: zeros(STEPS) }
     }
 
-    fn send(&self, number: usize) {
-        let now = u64::try_from(self.clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.sent[number].store(now, Ordering::Relaxed);
+    fn send(&self, number: usize, at: Duration) {
+        self.sent[number].store(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn hear(&self, number: usize) {
@@ -244,19 +245,20 @@ impl Heard {
 /// Watches of a reader that has stopped reading: its connection's window closes.
 struct Stalled {
     watches: Vec<Watch>,
-    connection: Frozen,
+    valve: Arc<Valve>,
 }
 
 impl Stalled {
     async fn open(target: &Target, path: &str, n: usize) -> anyhow::Result<Stalled> {
-        let (api, connection) = target.access.connect_to_freeze().await?;
+        let (api, valve) = target.access.connect_to_stall().await?;
         let watches = watches(&api, path, n).await?;
-        Ok(Stalled { watches, connection: connection.freeze().await? })
+        valve.shut();
+        Ok(Stalled { watches, valve })
     }
 
     /// How many of the watches go on as if nothing had been, when the reader reads again.
     async fn alive(self, updates: usize, clock: &Clock) -> usize {
-        self.connection.thaw();
+        self.valve.open();
         let each = self.watches.into_iter().map(|mut watch| async move {
             let all = clock.timeout(THAW_TIMEOUT, watch.count(updates, drop)).await;
             // Silence without an end is a watch that is alive, too.
@@ -276,7 +278,7 @@ mod tests {
         let clock = Clock::stepped(Clock::system().now());
         let heard = Heard::new(2, clock.clone());
         assert_eq!(heard.latencies(), None);
-        heard.send(0);
+        heard.send(0, clock.elapsed());
         clock.advance(Duration::from_millis(1));
         (0..98).for_each(|_| heard.hear(0));
         clock.advance(Duration::from_millis(99));
