@@ -9,6 +9,7 @@ mod linear;
 mod lists;
 mod model;
 mod power;
+mod proofs;
 mod restore;
 mod snapshot_files;
 mod transactions;
@@ -20,6 +21,9 @@ use std::time::Duration;
 use coracle_clock::Clock;
 
 use crate::{Committed, Draft, Error, EtcdOptions, Event, Expect, Meta, MetaOf, Snapshot, Store, Txn, Watch};
+
+/// What has not happened by then never will, even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store under test, with what it stands on.
 pub(crate) struct Sut {
@@ -116,7 +120,7 @@ fn keys(snapshot: &Snapshot, prefix: &str) -> Vec<String> {
 }
 
 /// `+key@revision` created, `~` changed, `-` deleted.
-fn say(event: &Event) -> String {
+pub(crate) fn say(event: &Event) -> String {
     let sign = match (&event.prev, &event.now) {
         (None, _) => '+',
         (_, Some(_)) => '~',
@@ -125,10 +129,10 @@ fn say(event: &Event) -> String {
     format!("{sign}{}@{}", event.key, event.revision)
 }
 
-async fn told(watch: &mut Watch, events: usize) -> Vec<String> {
+pub(crate) async fn told(watch: &mut Watch, events: usize) -> Vec<String> {
     let mut told = Vec::new();
     while told.len() < events {
-        let event = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
+        let event = tokio::time::timeout(PATIENCE, watch.next()).await;
         told.push(say(&event.expect("an event arrives").unwrap()));
     }
     told

@@ -49,10 +49,12 @@ impl Ground {
             let plan = self.plan(txn, &state).await?;
             match self.decide(&plan).await? {
                 Ok(revision) => {
-                    if !plan.changes.is_empty() {
-                        self.told(revision).await.map_err(not_shown)?;
+                    // Where nothing had to be changed, that was so at etcd's revision, perhaps after that of `state`.
+                    match plan.changes.is_empty() {
+                        true => self.reach(revision).await?,
+                        false => self.told(revision).await.map_err(not_shown)?,
                     }
-                    return Ok(self.committed(plan, revision, &state));
+                    return Ok(self.committed(plan, revision));
                 }
                 // Somebody was faster. What etcd compared with is in the index from that revision on.
                 Err(revision) => {
@@ -126,8 +128,7 @@ impl Ground {
         }
     }
 
-    fn committed(&self, plan: Plan, revision: u64, before: &Snapshot) -> Committed {
-        let revision = if plan.changes.is_empty() { before.revision } else { revision };
+    fn committed(&self, plan: Plan, revision: u64) -> Committed {
         // The history holds what happened, but where the index was listed anew since.
         let known = self.shared.index().events_at(revision);
         let now = |key: &Arc<str>| known.iter().find(|e| e.key == *key).and_then(|e| e.now.clone());

@@ -11,12 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use super::client::Client;
 use super::wire::RangeRequest;
 use super::*;
-use crate::{Draft, Event, Expect, Meta, Store, Watch};
+use crate::suite::{PATIENCE, say, told};
+use crate::{Draft, Expect, Meta, Store};
 
 const A: &str = "/registry/pods/ns/a";
 const PODS: &str = "/registry/pods/";
-/// What has not happened by then never will, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options(etcd: &testkit::Etcd) -> EtcdOptions {
     EtcdOptions { endpoints: etcd.endpoints(), compaction: Duration::ZERO, ..EtcdOptions::default() }
@@ -62,23 +61,6 @@ async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
         }
     };
     within(what, waiting).await;
-}
-
-fn say(event: &Event) -> String {
-    let sign = match (&event.prev, &event.now) {
-        (None, _) => '+',
-        (_, Some(_)) => '~',
-        (_, None) => '-',
-    };
-    format!("{sign}{}@{}", event.key, event.revision)
-}
-
-async fn told(watch: &mut Watch, events: usize) -> Vec<String> {
-    let mut told = Vec::new();
-    while told.len() < events {
-        told.push(say(&within("an event", watch.next()).await.unwrap()));
-    }
-    told
 }
 
 fn contents(store: &Store) -> BTreeMap<String, bytes::Bytes> {

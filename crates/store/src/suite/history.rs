@@ -313,8 +313,10 @@ fn truth(record: &Record, violations: &mut Vec<String>) -> Truth {
     for (revision, changes) in &truth {
         for (key, change) in changes {
             let before = last.insert(key, change.now.as_ref().map(|_| *revision)).flatten();
-            // A write that nobody was told of may have been followed by this one before anybody watched again.
-            let unseen = record.unanswered > 0 && change.prev.is_none_or(|prev| !truth.contains_key(&prev));
+            // A write that nobody was told of may have been followed by this one before anybody watched its key again;
+            // of other keys that it changed, others may have heard.
+            let is_known = |prev: u64| truth.get(&prev).is_some_and(|changes| changes.contains_key(key));
+            let unseen = record.unanswered > 0 && change.prev.is_none_or(|prev| !is_known(prev));
             if change.prev != before && !unseen {
                 violations
                     .push(format!("{key}@{revision} says it follows {:?}, not {before:?}", change.prev));
@@ -407,7 +409,7 @@ pub(crate) async fn holds(handle: Handle, plan: Plan, what: &str) {
 /// How many events, and in full.
 const EVENTS: (usize, usize) = (50_000, 1_000_000);
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan { events: counted(EVENTS), writers: 64, watchers: 16, prefix: "/registry/watched/", seed: 17_529 }
 }
 

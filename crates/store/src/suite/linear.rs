@@ -301,7 +301,7 @@ pub(crate) async fn holds(handle: Handle, plan: Plan, what: &str) {
 /// How many operations, and in full.
 const OPERATIONS: (usize, usize) = (5_000, 100_000);
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan {
         operations: counted(OPERATIONS),
         clients: 16,

@@ -1,0 +1,73 @@
+//! The store in etcd held to the promises that every store is held to, watches and linearizability, while etcd is killed
+//! and the server on it starts anew, in turn and for as long as the clients go on.
+
+use coracle_testkit_etcd::Etcd;
+
+use super::history::{self, Handle};
+use super::{linear, *};
+
+/// Between two disturbances.
+const CALM: Duration = Duration::from_millis(200);
+/// How many events are watched, and in full: a write is a round trip to another process, which syncs its file.
+const EVENTS: (usize, usize) = (10_000, 1_000_000);
+/// How many operations are checked for linearizability, and in full: some 5 s of them at least.
+const OPERATIONS: (usize, usize) = (20_000, 100_000);
+
+async fn open(etcd: &Etcd) -> Store {
+    let compaction = Duration::ZERO;
+    let options = EtcdOptions { endpoints: etcd.endpoints(), compaction, ..EtcdOptions::default() };
+    Store::etcd(&options, meta_of(), Clock::system()).await.unwrap()
+}
+
+/// How often each has started anew.
+#[derive(Debug, Default)]
+struct Restarts {
+    etcd: u32,
+    server: u32,
+}
+
+/// Kill etcd and start it again, then do so with the server, and so on.
+async fn disturb(etcd: &mut Etcd, handle: &Handle, restarts: &mut Restarts) {
+    loop {
+        Clock::system().sleep(CALM).await;
+        // Blocks this thread, as a test may; others run the clients meanwhile.
+        tokio::task::block_in_place(|| etcd.restart(0));
+        restarts.etcd += 1;
+        Clock::system().sleep(CALM).await;
+        let before = handle.store();
+        handle.replace(open(etcd).await);
+        before.close().await;
+        restarts.server += 1;
+    }
+}
+
+/// Let the clients that `run` starts go to their end, and not in peace.
+async fn disturbed(run: impl AsyncFnOnce(Handle)) {
+    let mut etcd = Etcd::start();
+    let handle = Handle::new(open(&etcd).await);
+    let mut restarts = Restarts::default();
+    tokio::select! {
+        () = run(handle.clone()) => {}
+        () = disturb(&mut etcd, &handle, &mut restarts) => unreachable!("it has no end"),
+    }
+    println!("meanwhile: {restarts:?}");
+    assert!(restarts.etcd > 0 && restarts.server > 0, "too short to disturb: {restarts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_in_etcd_hold_their_promises_through_restarts() {
+    let plan = history::Plan { events: counted(EVENTS), ..history::plan() };
+    disturbed(async move |handle| history::holds(handle, plan, "etcd with restarts").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_is_linearizable_through_restarts() {
+    let read: linear::Read = |store| {
+        Box::pin(async {
+            store.sync().await?;
+            Ok(store.snapshot())
+        })
+    };
+    let plan = linear::Plan { operations: counted(OPERATIONS), read, ..linear::plan() };
+    disturbed(async move |handle| linear::holds(handle, plan, "etcd with restarts").await).await;
+}
