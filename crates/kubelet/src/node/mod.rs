@@ -182,6 +182,16 @@ impl Registration {
         api.create(&PostParams::default(), &lease).await.map(drop)
     }
 
+    /// Whether the API shows this status: the node controller overwrites it after a silence, and a restored snapshot does.
+    async fn is_shown(&self, status: &Value) -> bool {
+        match Api::<Node>::all(self.shared.client.clone()).get(&self.shared.node_name).await {
+            Ok(node) => serde_json::to_value(node.status).is_ok_and(|shown| says(&shown, status)),
+            Err(kube::Error::Api(error)) if error.code == 404 => false,
+            // An API that does not answer takes no status either.
+            Err(_) => true,
+        }
+    }
+
     /// Keeps the node alive for ever.
     pub(crate) async fn keep_alive(mut self) {
         let mut written = self.shared.clock.elapsed();
@@ -193,7 +203,8 @@ impl Registration {
             }
             let status = self.status().await;
             let now = strip_heartbeat(&status);
-            if now == before && self.shared.clock.elapsed() - written < STATUS_PERIOD {
+            let is_due = now != before || self.shared.clock.elapsed() - written >= STATUS_PERIOD;
+            if !is_due && self.is_shown(&status).await {
                 continue;
             }
             match self.write_status(&status).await {
@@ -203,6 +214,17 @@ impl Registration {
             }
         }
     }
+}
+
+/// Whether `shown` says what clients and controllers go by: where the node is, and how it is.
+fn says(shown: &Value, status: &Value) -> bool {
+    let state = |of: &Value, kind: &Value| {
+        let all = of["conditions"].as_array().into_iter().flatten();
+        all.filter(|condition| condition["type"] == *kind).map(|c| c["status"].clone()).next()
+    };
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    ["addresses", "daemonEndpoints"].iter().all(|key| shown[key] == status[key])
+        && conditions.all(|c| state(shown, &c["type"]).as_ref() == Some(&c["status"]))
 }
 
 fn strip_heartbeat(status: &Value) -> Value {

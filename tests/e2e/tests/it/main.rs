@@ -6,6 +6,7 @@ mod cleanup;
 mod clients;
 mod contract;
 mod crash;
+mod forks;
 mod images;
 mod shared;
 mod sidecar;
