@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_clock::Clock;
-use coracle_store::{HISTORY_AGE, Txn};
+use coracle_store::{EtcdOptions, HISTORY_AGE, Txn};
+use coracle_testkit_etcd::Etcd;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use tower::Service;
@@ -26,7 +27,11 @@ pub(crate) struct Api {
     pub(crate) server: Server,
     pub(crate) clock: Clock,
     _dir: Option<tempfile::TempDir>,
+    etcd: Option<Etcd>,
 }
+
+/// Nothing here takes etcd as long: time goes on for a server that waits, not for etcd, which lives in real time.
+const ETCD_STEP: Duration = Duration::from_millis(50);
 
 type Answer = <coracle_apiserver::Local as Service<Request<Full<Bytes>>>>::Response;
 
@@ -36,7 +41,7 @@ impl Api {
     pub(crate) async fn memory() -> Api {
         let clock = Clock::stepped("2026-01-01T00:00:00Z".parse().unwrap());
         let store = Store::memory_with(meta_of(&Catalog::builtin()), clock.clone());
-        Api::over(store, clock, None).await
+        Api::over(store, clock, None, None).await
     }
 
     pub(crate) async fn embedded() -> Api {
@@ -44,13 +49,23 @@ impl Api {
         let dir = tempfile::tempdir().unwrap();
         let meta = meta_of(&Catalog::builtin());
         let store = Store::open_with(dir.path().join("data"), meta, clock.clone()).await.unwrap();
-        Api::over(store, clock, Some(dir)).await
+        Api::over(store, clock, Some(dir), None).await
     }
 
-    async fn over(store: Store, clock: Clock, dir: Option<tempfile::TempDir>) -> Api {
+    /// On an etcd of its own: a behaviour may compact it.
+    pub(crate) async fn etcd() -> Api {
+        let clock = Clock::stepped("2026-01-01T00:00:00Z".parse().unwrap());
+        let etcd = Etcd::start();
+        let options =
+            EtcdOptions { endpoints: etcd.endpoints(), compaction: Duration::ZERO, ..EtcdOptions::default() };
+        let store = Store::etcd(&options, meta_of(&Catalog::builtin()), clock.clone()).await.unwrap();
+        Api::over(store, clock, None, Some(etcd)).await
+    }
+
+    async fn over(store: Store, clock: Clock, dir: Option<tempfile::TempDir>, etcd: Option<Etcd>) -> Api {
         let pki = Arc::new(Pki::memory(&ServingNames::default(), &clock).unwrap());
         let server = Server::start(Config::new(store, pki, clock.clone())).await.unwrap();
-        Api { server, clock, _dir: dir }
+        Api { server, clock, _dir: dir, etcd }
     }
 
     async fn send(&self, method: Method, uri: &str, body: Option<&Value>) -> Answer {
@@ -79,8 +94,13 @@ impl Api {
         };
         let passing = async {
             loop {
-                for _ in 0..2_000 {
-                    tokio::task::yield_now().await;
+                match self.etcd {
+                    Some(_) => tokio::time::sleep(ETCD_STEP).await,
+                    None => {
+                        for _ in 0..2_000 {
+                            tokio::task::yield_now().await;
+                        }
+                    }
                 }
                 self.clock.advance(Duration::from_secs(1));
             }
@@ -272,12 +292,15 @@ macro_rules! on_every_log {
         mod embedded {
             $(#[tokio::test] async fn $test() { super::$test(crate::storage::Api::embedded().await).await })*
         }
+        mod etcd {
+            $(#[tokio::test] async fn $test() { super::$test(crate::storage::Api::etcd().await).await })*
+        }
     };
 }
 use on_every_log;
 
 /// The logs that [`on_every_log`] runs on.
-const LOGS: [&str; 2] = ["memory", "embedded"];
+const LOGS: [&str; 3] = ["memory", "embedded", "etcd"];
 
 #[test]
 fn the_suite_is_whole() {

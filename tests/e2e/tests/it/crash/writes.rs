@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coracle_testkit::{Cluster, Options, eventually, stopwatch};
+use coracle_testkit_etcd::Etcd;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -14,8 +15,12 @@ use tokio::task::JoinHandle;
 
 use super::moment;
 
-/// How often the program is killed, and in full, as `CORACLE_FULL` asks for.
+/// How often something is killed, and in full, as `CORACLE_FULL` asks for.
 const KILLS: (u32, u32) = (30, 200);
+/// Before one in so many kills of a server on an etcd, the etcd is killed under it and comes back.
+const ETCD_EVERY: u32 = 2;
+/// How long the writers go on after that.
+const AFTER_ETCD: Duration = Duration::from_millis(300);
 const OBJECTS: u32 = 10_000;
 const WRITERS: u32 = 8;
 const UNDER_LOAD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
@@ -103,6 +108,7 @@ struct Writer {
     maps: Api<ConfigMap>,
     ledger: Shared,
     mine: Vec<String>,
+    on_etcd: bool,
 }
 
 impl Writer {
@@ -120,6 +126,8 @@ impl Writer {
             };
             match done {
                 Ok(()) => {}
+                // What the server stands on was killed; whether the write was done is open.
+                Err(kube::Error::Api(status)) if self.on_etcd && status.code >= 500 => {}
                 // The server has answered, so it is not that it was killed.
                 Err(kube::Error::Api(status)) => panic!("writer {}: {status:?}", self.number),
                 Err(_) => return step,
@@ -179,7 +187,7 @@ impl Writer {
 }
 
 /// Load the cluster until it is killed; each writer tells how many steps it took.
-async fn load(kubeconfig: &Path, round: u32, ledger: &Shared) -> Vec<JoinHandle<u64>> {
+async fn load(kubeconfig: &Path, round: u32, ledger: &Shared, on_etcd: bool) -> Vec<JoinHandle<u64>> {
     let mut writers = Vec::new();
     for number in 0..WRITERS {
         let maps = Api::default_namespaced(client(kubeconfig).await);
@@ -195,7 +203,7 @@ async fn load(kubeconfig: &Path, round: u32, ledger: &Shared) -> Vec<JoinHandle<
                 .map(|(n, _)| n.clone())
                 .collect()
         };
-        let writer = Writer { number, round, maps, ledger: ledger.clone(), mine };
+        let writer = Writer { number, round, maps, ledger: ledger.clone(), mine, on_etcd };
         writers.push(tokio::spawn(writer.run()));
     }
     writers
@@ -288,7 +296,8 @@ async fn fill(kubeconfig: &Path, ledger: &Shared) {
     let mut writers = Vec::new();
     for number in 0..WRITERS {
         let maps = Api::default_namespaced(client(kubeconfig).await);
-        let mut writer = Writer { number, round: 0, maps, ledger: ledger.clone(), mine: Vec::new() };
+        let (ledger, mine) = (ledger.clone(), Vec::new());
+        let mut writer = Writer { number, round: 0, maps, ledger, mine, on_etcd: false };
         writers.push(tokio::spawn(async move {
             for step in 0..u64::from(OBJECTS / WRITERS) {
                 writer.create(step).await.expect("nothing is killed yet");
@@ -304,86 +313,115 @@ fn acknowledged(ledger: &Shared) -> Result<usize, String> {
     Ok(ledger.lock().map_err(|_| "a writer has panicked".to_owned())?.revisions.len())
 }
 
-/// Load the cluster and kill it: how many steps were taken, and how many writes were acknowledged a second before it.
-fn kill_under_load(
-    runtime: &tokio::runtime::Runtime,
-    cluster: &mut Cluster,
-    round: u32,
-    ledger: &Shared,
-) -> (u64, f64) {
-    let writers = runtime.block_on(load(&cluster.kubeconfig(), round, ledger));
-    let before = acknowledged(ledger).expect("no writer has panicked");
-    eventually("the first write is acknowledged", || {
-        let now = acknowledged(ledger)?;
-        if now > before { Ok(()) } else { Err(format!("{now} in all")) }
-    });
-    let (first, start) = (acknowledged(ledger).expect("no writer has panicked"), stopwatch());
-    std::thread::sleep(moment(round, UNDER_LOAD.0, UNDER_LOAD.1));
-    let (last, took) = (acknowledged(ledger).expect("no writer has panicked"), start.elapsed());
-    cluster.kill();
-    let mut steps = 0;
-    for writer in writers {
-        steps += runtime.block_on(writer).expect("no answer was wrong");
-    }
-    (steps, (last - first) as f64 / took.as_secs_f64())
+/// A server and what it stands on.
+struct Stage {
+    cluster: Cluster,
+    etcd: Option<Etcd>,
+    ledger: Shared,
+    runtime: tokio::runtime::Runtime,
 }
 
-/// Start again: how long until `/readyz` says so.
-fn ready_again(runtime: &tokio::runtime::Runtime, cluster: &mut Cluster) -> Duration {
-    let asking = runtime.block_on(client(&cluster.kubeconfig()));
-    let start = stopwatch();
-    cluster.begin();
-    loop {
-        let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
-        if runtime.block_on(asking.request_text(request)).is_ok_and(|said| said == "ok") {
-            return start.elapsed();
+impl Stage {
+    /// A server that keeps its objects in a file, or in the etcd; filled.
+    fn set(etcd: Option<Etcd>) -> Stage {
+        // Fails only where a provider is installed already, which is as good.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let store = |etcd: &Etcd| vec!["--store".to_owned(), format!("etcd={}", etcd.endpoints().join(","))];
+        let flags = etcd.as_ref().map(store).unwrap_or_default();
+        let cluster =
+            Cluster::start(Options { api_only: true, same_port: true, flags, ..Options::default() });
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let ledger = Shared::default();
+        runtime.block_on(fill(&cluster.kubeconfig(), &ledger));
+        Stage { cluster, etcd, ledger, runtime }
+    }
+
+    /// Load the cluster and kill: how many steps were taken, and how many writes were acknowledged a second before it.
+    fn kill_under_load(&mut self, round: u32) -> (u64, f64) {
+        let ledger = &self.ledger;
+        let kubeconfig = self.cluster.kubeconfig();
+        let writers = self.runtime.block_on(load(&kubeconfig, round, ledger, self.etcd.is_some()));
+        let before = acknowledged(ledger).expect("no writer has panicked");
+        eventually("the first write is acknowledged", || {
+            let now = acknowledged(ledger)?;
+            if now > before { Ok(()) } else { Err(format!("{now} in all")) }
+        });
+        let (first, start) = (acknowledged(ledger).expect("no writer has panicked"), stopwatch());
+        std::thread::sleep(moment(round, UNDER_LOAD.0, UNDER_LOAD.1));
+        let (last, took) = (acknowledged(ledger).expect("no writer has panicked"), start.elapsed());
+        if let Some(etcd) = self.etcd.as_mut().filter(|_| round.is_multiple_of(ETCD_EVERY)) {
+            etcd.restart(0);
+            std::thread::sleep(AFTER_ETCD);
         }
-        assert!(start.elapsed() < coracle_testkit::PATIENCE, "not ready again\n{}", cluster.log());
-        std::thread::sleep(Duration::from_millis(2));
+        self.cluster.kill();
+        let mut steps = 0;
+        for writer in writers {
+            steps += self.runtime.block_on(writer).expect("no answer was wrong");
+        }
+        (steps, (last - first) as f64 / took.as_secs_f64())
+    }
+
+    /// Start again: how long until `/readyz` says so.
+    fn ready_again(&mut self) -> Duration {
+        let asking = self.runtime.block_on(client(&self.cluster.kubeconfig()));
+        let start = stopwatch();
+        self.cluster.begin();
+        loop {
+            let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
+            if self.runtime.block_on(asking.request_text(request)).is_ok_and(|said| said == "ok") {
+                return start.elapsed();
+            }
+            assert!(start.elapsed() < coracle_testkit::PATIENCE, "not ready again\n{}", self.cluster.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Kill, start and look until that has been done often enough.
+    fn play(mut self, what: &str) {
+        let is_full = std::env::var_os("CORACLE_FULL").is_some();
+        let kills = if is_full { KILLS.1 } else { KILLS.0 };
+        let (mut steps, mut rates, mut readies, mut void) = (0, Vec::new(), Vec::new(), 0);
+        let mut round = 0;
+        while rates.len() < kills as usize {
+            round += 1;
+            let (taken, rate) = self.kill_under_load(round);
+            let ready = self.ready_again();
+            let (found, at) = self.runtime.block_on(list(&self.cluster.kubeconfig()));
+            println!(
+                "kill {round}: at {rate:.0} writes/s, ready again after {ready:.0?}: {} objects at {at}",
+                found.len()
+            );
+            check(&found, at, &mut self.ledger.lock().expect("no writer has panicked"));
+            steps += taken;
+            readies.push(ready);
+            if rate < LEAST_RATE {
+                void += 1;
+                assert!(void < VOID_MAX, "there is no load: {rate} writes a second");
+            } else {
+                rates.push(rate);
+            }
+        }
+        readies.sort_unstable();
+        rates.sort_unstable_by(f64::total_cmp);
+        let (median, worst) = (readies[readies.len() / 2], readies[readies.len() - 1]);
+        println!(
+            "crash test on {what}: {kills} kills at {:.0} to {:.0} writes/s ({void} void), {steps} writes, {OBJECTS} \
+             objects, revision {}: no write lost, no revision repeated; the server ready again after {median:.0?} \
+             (median), {worst:.0?} (worst)",
+            rates[0],
+            rates[rates.len() - 1],
+            self.ledger.lock().expect("no writer has panicked").highest
+        );
+        assert!(!is_full || worst <= READY_WITHIN, "ready again only after {worst:?}");
     }
 }
 
 #[test]
 fn no_acknowledged_write_is_lost() {
-    // Fails only where a provider is installed already, which is as good.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let is_full = std::env::var_os("CORACLE_FULL").is_some();
-    let kills = if is_full { KILLS.1 } else { KILLS.0 };
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let options = Options { api_only: true, same_port: true, ..Options::default() };
-    let mut cluster = Cluster::start(options);
-    let (ledger, kubeconfig) = (Shared::default(), cluster.kubeconfig());
-    runtime.block_on(fill(&kubeconfig, &ledger));
-    let (mut steps, mut rates, mut readies, mut void) = (0, Vec::new(), Vec::new(), 0);
-    let mut round = 0;
-    while rates.len() < kills as usize {
-        round += 1;
-        let (taken, rate) = kill_under_load(&runtime, &mut cluster, round, &ledger);
-        let ready = ready_again(&runtime, &mut cluster);
-        let (found, at) = runtime.block_on(list(&kubeconfig));
-        println!(
-            "kill {round}: at {rate:.0} writes/s, ready again after {ready:.0?}: {} objects at {at}",
-            found.len()
-        );
-        check(&found, at, &mut ledger.lock().expect("no writer has panicked"));
-        steps += taken;
-        readies.push(ready);
-        if rate < LEAST_RATE {
-            void += 1;
-            assert!(void < VOID_MAX, "there is no load: {rate} writes a second");
-        } else {
-            rates.push(rate);
-        }
-    }
-    readies.sort_unstable();
-    rates.sort_unstable_by(f64::total_cmp);
-    let (median, worst) = (readies[readies.len() / 2], readies[readies.len() - 1]);
-    println!(
-        "crash test: {kills} kills at {:.0} to {:.0} writes/s ({void} void), {steps} writes, {OBJECTS} objects, revision \
-         {}: no write lost, no revision repeated; ready again after {median:.0?} (median), {worst:.0?} (worst)",
-        rates[0],
-        rates[rates.len() - 1],
-        ledger.lock().expect("no writer has panicked").highest
-    );
-    assert!(!is_full || worst <= READY_WITHIN, "ready again only after {worst:?}");
+    Stage::set(None).play("the embedded log");
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_on_etcd() {
+    Stage::set(Some(Etcd::start())).play("etcd, killed before every second of them");
 }
