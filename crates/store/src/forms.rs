@@ -39,6 +39,11 @@ impl Drop for Kept {
 }
 
 impl Form {
+    /// How many bytes are kept.
+    pub(crate) fn weight(&self) -> usize {
+        self.0.get().map_or(0, |kept| kept.bytes.len())
+    }
+
     pub fn get_or_make(&self, budget: &Arc<Budget>, make: impl FnOnce() -> Vec<u8>) -> Bytes {
         if let Some(kept) = self.0.get() {
             return kept.bytes.clone();

@@ -25,7 +25,9 @@ mod watch;
 pub use etcd::EtcdOptions;
 pub use event::Event;
 pub use forms::{Budget, Form};
-pub use index::{HISTORY_AGE, HISTORY_BYTES, HISTORY_EVENTS, HISTORY_FRESH, Range, Snapshot};
+pub use index::{
+    HISTORY_AGE, HISTORY_BYTES, HISTORY_EVENTS, HISTORY_FRESH, HISTORY_FRESH_BYTES, Range, Snapshot,
+};
 pub use log::OpenError;
 pub use snapshot_file::{Decoder, Encoder, FileError, Header};
 pub use store::{MetaOf, Observer, Store};

@@ -71,6 +71,11 @@ impl Version {
         }
     }
 
+    /// Bytes of the object in all forms there are.
+    pub(crate) fn weight(&self) -> usize {
+        self.json.len() + self.protobuf.weight() + self.row.weight()
+    }
+
     /// A version read back from a log; `None` when the digits are not where they are said to be.
     pub(crate) fn restore(
         key: Arc<str>,

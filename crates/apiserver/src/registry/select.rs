@@ -1,5 +1,6 @@
 //! Which objects a selector takes, decided from what the store keeps beside the bytes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use coracle_api::catalog::Catalog;
@@ -86,12 +87,12 @@ pub(crate) fn meta(kind: &Kind, stored: &Value) -> Meta {
 
 /// What a store needs to keep [`Meta`]s of what it reads back from disk.
 pub fn meta_of(catalog: &Catalog) -> MetaOf {
-    let catalog = catalog.clone();
+    let kinds = catalog.kinds().filter(|k| !k.is_view).map(|k| (k.storage.to_string(), k.clone()));
+    let by_storage: HashMap<String, Arc<Kind>> = kinds.collect();
     Arc::new(move |key: &str, json: &[u8]| {
-        let storage = key.strip_prefix("/registry/").unwrap_or(key);
-        let kind = catalog.kinds().find(|k| {
-            !k.is_view && storage.strip_prefix(&*k.storage).is_some_and(|rest| rest.starts_with('/'))
-        });
+        let place = key.strip_prefix("/registry/").unwrap_or(key);
+        // A kind is kept under a folder, or under one in another.
+        let kind = place.match_indices('/').find_map(|(end, _)| by_storage.get(&place[..end]));
         kind.map(|k| meta(k, &skim(json))).unwrap_or_default()
     })
 }

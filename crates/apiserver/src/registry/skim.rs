@@ -10,11 +10,13 @@ use serde_json::{Map, Value};
 
 /// What of `metadata` is kept.
 const METADATA: &[&str] = &["uid", "labels", "deletionTimestamp"];
+/// The lists that are looked into; the others of a Pod's spec are most of it.
+const LISTS: &[&str] = &["podIPs"];
 /// Deeper than this nothing is kept: `status.podIPs[0].ip` is what lies deepest.
 const DEPTH: usize = 4;
 
-/// Of the object: of `metadata` what selecting needs; of all else the first element of each list, and nothing that lies
-/// deeper than [`DEPTH`]. `Null` of what is no JSON.
+/// Of the object: of `metadata` what selecting needs; of all else the first element of each of [`LISTS`], and nothing
+/// that lies deeper than [`DEPTH`]. `Null` of what is no JSON.
 pub(super) fn skim(json: &[u8]) -> Value {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     Level { left: DEPTH, of: Part::Object }.deserialize(&mut deserializer).unwrap_or(Value::Null)
@@ -25,6 +27,7 @@ enum Part {
     Object,
     Metadata,
     Labels,
+    List,
     Rest,
 }
 
@@ -43,6 +46,7 @@ impl Level {
             Part::Metadata if !METADATA.contains(&key) => return None,
             Part::Metadata if key == "labels" => Part::Labels,
             Part::Labels => Part::Labels,
+            _ if LISTS.contains(&key) => Part::List,
             _ => Part::Rest,
         };
         Some(Level { left: self.left.checked_sub(1)?, of })
@@ -89,7 +93,7 @@ impl<'de> Visitor<'de> for Level {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let Some(left) = self.left.checked_sub(1) else {
+        let Some(left) = self.left.checked_sub(1).filter(|_| self.of == Part::List) else {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(Value::Null);
         };
@@ -131,7 +135,7 @@ mod tests {
             "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "::1"}]},
         });
         let kept = skim(pod.to_string().as_bytes());
-        expect![[r#"{"metadata":{"uid":"u","labels":{"x":"y"}},"spec":{"nodeName":"n","hostNetwork":true,"containers":[{"name":"c","env":null}]},"status":{"phase":"Running","podIPs":[{"ip":"10.0.0.1"}]}}"#]].assert_eq(&kept.to_string());
+        expect![[r#"{"metadata":{"uid":"u","labels":{"x":"y"}},"spec":{"nodeName":"n","hostNetwork":true,"containers":null},"status":{"phase":"Running","podIPs":[{"ip":"10.0.0.1"}]}}"#]].assert_eq(&kept.to_string());
         assert_eq!(skim(b"{\"a\": "), Value::Null);
     }
 

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::file::{Backing, Disk, HEADER};
@@ -160,9 +160,9 @@ fn load(backing: Backing, meta: &MetaOf) -> Result<(Database, u64, Root), LoadEr
     let objects = txn.open_table(OBJECTS).map_err(redb::Error::from)?;
     let records = objects.iter().map_err(redb::Error::from)?.map(|entry| {
         let (key, value) = entry.map_err(redb::Error::from)?;
-        Ok((key.value().into(), value.value().to_vec()))
+        Ok((key.value().into(), Bytes::copy_from_slice(value.value())))
     });
-    let decode = |(key, record): &read::Record| {
+    let decode = |(key, record): read::Record| {
         decode(key, record, meta).filter(|version| version.revision <= revision)
     };
     let root = read::decode_all(records, decode, |key| LoadError::Record(key.to_owned()))?;
@@ -180,13 +180,12 @@ fn encode(version: &Version) -> Vec<u8> {
     record
 }
 
-fn decode(key: &Arc<str>, record: &[u8], meta: &MetaOf) -> Option<Version> {
-    let (revision, rest) = record.split_first_chunk()?;
-    let (digits_at, json) = rest.split_first_chunk()?;
-    let digits_at = usize::try_from(u32::from_le_bytes(*digits_at)).ok()?;
-    let facts: Meta = meta(key, json);
-    let json = Bytes::copy_from_slice(json);
-    Version::restore(key.clone(), u64::from_le_bytes(*revision), json, digits_at, Arc::new(facts))
+fn decode(key: Arc<str>, mut record: Bytes, meta: &MetaOf) -> Option<Version> {
+    let revision = record.try_get_u64_le().ok()?;
+    let digits_at = usize::try_from(record.try_get_u32_le().ok()?).ok()?;
+    // What is left of the record is the object's JSON: kept where it has been read to.
+    let facts: Meta = meta(&key, &record);
+    Version::restore(key, revision, record, digits_at, Arc::new(facts))
 }
 
 impl Log for Embedded {

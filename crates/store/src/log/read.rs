@@ -3,6 +3,8 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use crate::Version;
 use crate::index::Root;
 
@@ -14,20 +16,24 @@ const WAITING: usize = 8;
 const THREADS_MAX: usize = 8;
 
 /// A record as it was read: key and value.
-pub(super) type Record = (Arc<str>, Vec<u8>);
+pub(super) type Record = (Arc<str>, Bytes);
 type Batch<T> = (usize, Vec<T>);
 
 /// The versions of all records, which come in the order of their keys. The first that cannot be decoded is an error, and
 /// its key says which.
 pub(super) fn decode_all<E: Send>(
     records: impl Iterator<Item = Result<Record, E>>,
-    decode: impl Fn(&Record) -> Option<Version> + Sync,
+    decode: impl Fn(Record) -> Option<Version> + Sync,
     undecodable: impl Fn(&str) -> E + Sync,
 ) -> Result<Root, E> {
     let mut records = records.peekable();
     let mut root = Root::new();
     let decode_batch = |batch: Vec<Record>| -> Result<Vec<Version>, E> {
-        batch.iter().map(|record| decode(record).ok_or_else(|| undecodable(&record.0))).collect()
+        let one = |record: Record| {
+            let key = record.0.clone();
+            decode(record).ok_or_else(|| undecodable(&key))
+        };
+        batch.into_iter().map(one).collect()
     };
     // What fits in one batch, as nearly every store does, is not worth a thread.
     let first: Vec<Record> = records.by_ref().take(BATCH).collect::<Result<_, E>>()?;
@@ -102,10 +108,10 @@ mod tests {
     use crate::{Draft, Meta};
 
     fn records(n: usize) -> impl Iterator<Item = Result<Record, String>> {
-        (0..n).map(|i| Ok((format!("/registry/things/{i:06}").into(), i.to_string().into_bytes())))
+        (0..n).map(|i| Ok((format!("/registry/things/{i:06}").into(), i.to_string().into())))
     }
 
-    fn version(record: &Record) -> Option<Version> {
+    fn version(record: Record) -> Option<Version> {
         let revision = std::str::from_utf8(&record.1).ok()?.parse().ok()?;
         Some(Version::assemble(
             record.0.clone(),
@@ -129,7 +135,8 @@ mod tests {
     fn the_first_damage_is_told_in_every_batch() {
         for bad in [3, BATCH, 9 * BATCH + 1] {
             let wrong = records(10 * BATCH).enumerate().map(move |(i, record)| {
-                record.map(|(key, value)| if i >= bad { (key, b"?".to_vec()) } else { (key, value) })
+                record
+                    .map(|(key, value)| if i >= bad { (key, Bytes::from_static(b"?")) } else { (key, value) })
             });
             let error = decode_all(wrong, version, str::to_owned).unwrap_err();
             assert_eq!(error, format!("/registry/things/{bad:06}"));

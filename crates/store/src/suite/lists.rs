@@ -18,6 +18,8 @@ on_every_log! {
     a_compacted_revision_is_refused
     the_compaction_revision_itself_is_kept
     fresh_history_is_kept
+    fresh_history_is_bounded_in_bytes
+    fresh_history_of_fewer_events_than_objects_is_kept
     history_that_is_not_fresh_is_bounded_in_bytes
     a_fork_goes_its_own_way
     one_key_may_be_the_beginning_of_another
@@ -219,6 +221,29 @@ async fn history_that_is_not_fresh_is_bounded_in_bytes(sut: Sut) {
     sut.put("/registry/small", "1").await;
     // Five superseded versions are too much by two: three fit, being slightly larger than a quarter each.
     assert_eq!(sut.store.oldest(), 4);
+}
+
+async fn fresh_history_is_bounded_in_bytes(sut: Sut) {
+    write_big(&sut, 14).await;
+    // Of thirteen superseded versions eleven fit, being slightly larger than a twelfth each.
+    assert_eq!(sut.store.oldest(), 4);
+}
+
+async fn fresh_history_of_fewer_events_than_objects_is_kept(sut: Sut) {
+    for n in 0..20 {
+        sut.put(&format!("/registry/small/{n}"), "1").await;
+    }
+    sut.age().await;
+    let before = sut.store.oldest();
+    write_big(&sut, 14).await;
+    assert_eq!(sut.store.oldest(), before);
+}
+
+async fn write_big(sut: &Sut, times: usize) {
+    let big = "x".repeat(crate::HISTORY_FRESH_BYTES / 12);
+    for n in 0..times {
+        sut.put("/registry/big", &format!("{n}{big}")).await;
+    }
 }
 
 async fn a_fork_goes_its_own_way(sut: Sut) {
