@@ -55,6 +55,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         .with_context(|| format!("cannot read --log {:?}", args.log))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     crate::install_crypto();
+    // Only here: its thread would keep a shim from entering namespaces.
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!("memory will be given back late: {error}");
+    }
     // Listen for signals first: one that comes while starting must still end in a clean stop.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
