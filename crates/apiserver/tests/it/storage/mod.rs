@@ -95,7 +95,7 @@ impl Api {
         let passing = async {
             loop {
                 match self.etcd {
-                    Some(_) => tokio::time::sleep(ETCD_STEP).await,
+                    Some(_) => Clock::system().sleep(ETCD_STEP).await,
                     None => {
                         for _ in 0..2_000 {
                             tokio::task::yield_now().await;
