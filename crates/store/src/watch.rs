@@ -143,6 +143,10 @@ impl Topics {
 
     /// Hand `events`, which lead to `revision`, to those who watch them.
     pub(crate) fn tell(&mut self, revision: u64, events: &[Arc<Event>], compacted: u64) {
+        // Watches have ended: to count as told what none of them hears would let a last bookmark skip it.
+        if self.closed {
+            return;
+        }
         let mut moved: Vec<Arc<Topic>> = Vec::new();
         for event in events {
             for prefix in prefixes(&event.key) {
@@ -162,6 +166,9 @@ impl Topics {
 
     /// What happened until `revision` is not known: no watcher may go on as if it had been told.
     pub(crate) fn cut(&mut self, revision: u64) {
+        if self.closed {
+            return;
+        }
         self.told.store(revision, Ordering::Release);
         for topic in self.by_prefix.values().filter_map(Weak::upgrade) {
             topic.queue().cut();
@@ -271,4 +278,26 @@ fn prefixes(key: &str) -> impl Iterator<Item = &str> {
     let folders = key.match_indices('/').map(|(slash, _)| &key[..=slash]);
     let whole = (!key.ends_with('/')).then_some(key);
     [""].into_iter().chain(folders).chain(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Root;
+
+    /// etcd may tell of more while the store on it is being closed.
+    #[test]
+    fn what_comes_after_the_end_is_in_no_bookmark() {
+        let index = Index::new(1, Root::new());
+        let late = || Arc::new(Event::new(2, "/registry/pods/a".into(), None, None));
+        for tell in
+            [(|topics, late| topics.tell(2, &[late], 0)) as fn(&mut Topics, _), |topics, _| topics.cut(2)]
+        {
+            let mut topics = Topics::new(1);
+            let watch = topics.watch(&index, "", 1).unwrap();
+            topics.close();
+            tell(&mut topics, late());
+            assert_eq!(watch.progress(), Some(1));
+        }
+    }
 }
