@@ -177,7 +177,11 @@ impl Writer {
             known.delete_sent = true;
             0
         });
-        self.maps.delete(&name, &DeleteParams::default()).await?;
+        match self.maps.delete(&name, &DeleteParams::default()).await {
+            // The client tries again where it is told that the outcome is open, and then finds its own work done.
+            Err(kube::Error::Api(status)) if self.on_etcd && status.code == 404 => {}
+            done => drop(done?),
+        }
         self.note(&name, |known| {
             known.deleted = true;
             0
