@@ -145,7 +145,11 @@ impl Writer {
             known.sent = 1;
             1
         });
-        let made = self.maps.create(&PostParams::default(), &config_map(&name, 1)).await?;
+        let made = match self.maps.create(&PostParams::default(), &config_map(&name, 1)).await {
+            // As of a deletion: found done, at a revision that nobody was told.
+            Err(kube::Error::Api(status)) if self.on_etcd && status.code == 409 => return Ok(()),
+            made => made?,
+        };
         self.ledger.lock().expect("no writer has panicked").acknowledge(
             &name,
             value(&made),
