@@ -56,17 +56,8 @@ impl Sizes {
 }
 
 pub(crate) async fn measure(target: &Target, sizes: Sizes, report: &mut Report) -> anyhow::Result<()> {
-    let object = target.path("configmaps/watched");
-    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "watched"}});
-    let created: Value = serde_json::from_slice(&target.api.post(&target.path("configmaps"), &body).await?)?;
-    let mut crowd = Crowd {
-        target,
-        clock: &target.clock,
-        object,
-        sizes,
-        version: version(&created)?,
-        watches: Vec::new(),
-    };
+    let mut crowd = Crowd { target, clock: &target.clock, sizes, version: 0, watches: Vec::new() };
+    crowd.create().await?;
     crowd.open(report).await?;
     let alone = crowd.update("alone").await?;
     report.add(&rows::FAN_OUT, alone.measured(target)?.of_size(sizes.is_usual()));
@@ -86,20 +77,19 @@ pub(crate) async fn measure(target: &Target, sizes: Sizes, report: &mut Report) 
     Ok(())
 }
 
-fn version(object: &Value) -> anyhow::Result<String> {
+fn version(object: &[u8]) -> anyhow::Result<u64> {
+    let object: Value = serde_json::from_slice(object)?;
     let version = object["metadata"]["resourceVersion"].as_str();
-    Ok(version.context("the object has no resourceVersion")?.to_owned())
+    Ok(version.context("the object has no resourceVersion")?.parse()?)
 }
 
 /// All the watches of one collection.
 struct Crowd<'a> {
     target: &'a Target,
     clock: &'a Clock,
-    /// The path of the object that is updated.
-    object: String,
     sizes: Sizes,
     /// Watches begin after this one.
-    version: String,
+    version: u64,
     watches: Vec<Watch>,
 }
 
@@ -132,6 +122,21 @@ impl Crowd<'_> {
         format!("{}?watch=true&resourceVersion={}", self.target.path("configmaps"), self.version)
     }
 
+    /// The path of the object that so manieth an update is of: those of one second are of one each, so that none waits
+    /// for another.
+    fn object(&self, number: usize) -> String {
+        self.target.path(&format!("configmaps/watched-{}", number % self.sizes.updates_a_second))
+    }
+
+    async fn create(&mut self) -> anyhow::Result<()> {
+        for number in 0..self.sizes.updates_a_second {
+            let name = format!("watched-{number}");
+            let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+            self.version = version(&self.target.api.post(&self.target.path("configmaps"), &body).await?)?;
+        }
+        Ok(())
+    }
+
     async fn open(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let (target, collection, all) = (self.target, &self.collection(), self.sizes.watches);
         let before = self.target.memory_mib()?;
@@ -157,8 +162,8 @@ impl Crowd<'_> {
         Ok(())
     }
 
-    /// Update the object at the given rate while every watch reads; all of them hear of every update, in order.
-    async fn update(&mut self, round: &str) -> anyhow::Result<Round> {
+    /// Update objects at the given rate while every watch reads; all of them hear of every update.
+    async fn update(&mut self, round: &'static str) -> anyhow::Result<Round> {
         let updates = self.sizes.updates();
         let heard = Arc::new(Heard::new(updates, self.clock.clone()));
         let mut readers = JoinSet::new();
@@ -170,18 +175,7 @@ impl Crowd<'_> {
             });
         }
         let (cpu, began) = (self.target.cpu()?, self.clock.elapsed());
-        let pause = Duration::from_secs(1) / u32::try_from(self.sizes.updates_a_second)?;
-        for number in 0..updates {
-            let due = began + pause * u32::try_from(number)?;
-            self.clock.sleep(due.saturating_sub(self.clock.elapsed())).await;
-            // From when it was due, or a server that cannot keep up would only slow the question down.
-            heard.send(number, due);
-            let change = json!({"data": {"round": round, "number": number.to_string()}});
-            let answer = self.target.api.merge_patch(&self.object, &change).await?;
-            if number + 1 == updates {
-                self.version = version(&serde_json::from_slice(&answer)?)?;
-            }
-        }
+        self.version = self.send(round, &heard).await?;
         let all = self.clock.timeout(ARRIVAL_TIMEOUT, readers.join_all()).await;
         let all = all.context("not every watch has heard of every update")?;
         self.watches = all.into_iter().collect::<anyhow::Result<_>>().context("a watch was lost")?;
@@ -193,13 +187,32 @@ impl Crowd<'_> {
             cpu: used.map(|used| used.div_f64(events)),
         })
     }
+
+    /// Every update goes out when it is due, whatever has become of those before it: a server that cannot keep up must not
+    /// slow the question down. The answer is the last one's version.
+    async fn send(&self, round: &'static str, heard: &Heard) -> anyhow::Result<u64> {
+        let began = self.clock.elapsed();
+        let pause = Duration::from_secs(1) / u32::try_from(self.sizes.updates_a_second)?;
+        let mut sent = JoinSet::new();
+        for number in 0..self.sizes.updates() {
+            let due = began + pause * u32::try_from(number)?;
+            self.clock.sleep(due.saturating_sub(self.clock.elapsed())).await;
+            heard.send(number, due);
+            let (api, object) = (self.target.api.clone(), self.object(number));
+            let change = json!({"data": {"round": round, "number": number.to_string()}});
+            sent.spawn(async move { version(&api.merge_patch(&object, &change).await?) });
+        }
+        let versions: Vec<u64> = sent.join_all().await.into_iter().collect::<anyhow::Result<_>>()?;
+        Ok(versions.into_iter().fold(self.version, u64::max))
+    }
 }
 
 async fn watches(api: &Api, path: &str, n: usize) -> anyhow::Result<Vec<Watch>> {
     futures::future::try_join_all((0..n).map(|_| api.watch(path))).await
 }
 
-/// When each update was sent, and how many watches heard of one how long after.
+/// When each update was due, and how many watches heard of one how long after. What comes first is taken for the first
+/// that was due: two that overtake each other have the same latencies between them.
 struct Heard {
     clock: Clock,
     /// Nanoseconds of the clock.
