@@ -74,18 +74,24 @@ struct Placed {
     state: State,
 }
 
-/// Whether the operations on one key fit one order in which each comes between its call and its return.
-pub(crate) fn is_linearizable(operations: &[Operation]) -> bool {
+/// How many operations are shown around the place where no order goes on.
+const SHOWN: usize = 8;
+
+/// The operations on one key fit one order in which each comes between its call and its return; or those around the
+/// first that fits none.
+pub(crate) fn linearize(operations: &[Operation]) -> Result<(), Vec<Operation>> {
     let mut sorted: Vec<&Operation> = operations.iter().collect();
     sorted.sort_by_key(|o| o.called);
     let (answered, doubtful): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|o| o.returned < u64::MAX);
     let start = Placed { first: 0, ahead: BTreeSet::new(), chosen: BTreeSet::new(), state: None };
     let mut seen = HashSet::from([start.clone()]);
     let mut open = vec![start];
+    let mut furthest = 0;
     while let Some(placed) = open.pop() {
         if placed.first == answered.len() {
-            return true;
+            return Ok(());
         }
+        furthest = furthest.max(placed.first);
         let mut next = Vec::new();
         // Whatever was called before anything unplaced returned may come next.
         let mut horizon = u64::MAX;
@@ -110,7 +116,8 @@ pub(crate) fn is_linearizable(operations: &[Operation]) -> bool {
         next.retain(|placed| seen.insert(placed.clone()));
         open.extend(next.into_iter().rev());
     }
-    false
+    let around = answered.into_iter().skip(furthest.saturating_sub(SHOWN)).take(2 * SHOWN);
+    Err(around.cloned().collect())
 }
 
 impl Placed {
@@ -155,10 +162,8 @@ pub(crate) fn judge(operations: &[Operation]) -> Vec<String> {
     for operation in operations {
         by_key.entry(operation.key).or_default().push(operation.clone());
     }
-    let bad = by_key.iter().filter(|(_, operations)| !is_linearizable(operations));
-    wrong.extend(
-        bad.map(|(key, operations)| format!("key {key}: {} operations fit no order", operations.len())),
-    );
+    let bad = by_key.iter().filter_map(|(key, operations)| Some((key, linearize(operations).err()?)));
+    wrong.extend(bad.map(|(key, around)| format!("key {key}: no order fits {around:#?}")));
     wrong
 }
 
@@ -271,7 +276,13 @@ async fn put(run: &Run, name: String, expect: Expect, value: String) -> (Did, Op
 async fn delete(run: &Run, name: String, expect: Expect) -> (Did, Option<u64>) {
     match run.handle.store().commit(Txn::delete(name, expect)).await {
         Ok(done) if done.events.is_empty() => (Did::DeletedNothing, Some(done.revision)),
-        Ok(done) => (Did::Deleted(expect, done.revision), Some(done.revision)),
+        Ok(done) => {
+            // What was deleted had been written, even where its writer was told nothing and nobody else saw it.
+            for event in &done.events {
+                run.see(event.prev.as_ref());
+            }
+            (Did::Deleted(expect, done.revision), Some(done.revision))
+        }
         Err(Error::Conflict { current, .. }) => (Did::Refused(expect, run.see(current.as_ref())), None),
         Err(_) => (Did::MaybeDeleted(expect), None),
     }
@@ -422,7 +433,7 @@ fn the_checker_tells_good_histories_from_bad_ones() {
             at: None,
         };
         let operations: Vec<Operation> = history.iter().map(operation).collect();
-        assert_eq!(is_linearizable(&operations), good, "{what}");
+        assert_eq!(linearize(&operations).is_ok(), good, "{what}");
     }
 }
 
