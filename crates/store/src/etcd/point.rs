@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Ground, revision_of};
 use crate::Error;
@@ -26,11 +26,15 @@ impl Points {
         (Points(send), receive)
     }
 
-    /// etcd's revision at some moment after this call.
-    async fn next(&self) -> Result<u64, Error> {
+    /// etcd's revision at some moment after this call, unless all is `stopped` first.
+    async fn next(&self, mut stopped: watch::Receiver<bool>) -> Result<u64, Error> {
         let (reply, answer) = oneshot::channel();
         self.0.send(reply).map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        tokio::select! {
+            now = answer => now.map_err(|_| Error::Closed)?,
+            // The channel's end alone does not tell: what is sent while its reader goes stays in it, unread.
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::Closed),
+        }
     }
 }
 
@@ -54,7 +58,7 @@ pub(super) async fn answer(ground: Arc<Ground>, mut waiters: mpsc::UnboundedRece
 impl Ground {
     /// Wait until the index holds whatever any server's client was told before this call.
     pub(super) async fn sync(&self) -> Result<(), Error> {
-        let now = self.points.next().await?;
+        let now = self.points.next(self.stopped.subscribe()).await?;
         self.reach(now).await
     }
 
@@ -102,5 +106,23 @@ impl Ground {
             Err(Error::Unavailable(why)) => why,
             _ => format!("the watch has told nothing for {} s", WAIT.as_secs()).into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_clock::Clock;
+
+    use super::*;
+
+    /// As where the question came while the one who answers was being stopped.
+    #[tokio::test]
+    async fn a_question_that_nobody_reads_ends_with_the_store() {
+        let (points, _unread) = Points::new();
+        let stop = watch::Sender::new(false);
+        let asking = points.next(stop.subscribe());
+        stop.send_replace(true);
+        let answer = Clock::system().timeout(WAIT, asking).await;
+        assert!(matches!(answer, Some(Err(Error::Closed))), "{answer:?}");
     }
 }
