@@ -147,7 +147,14 @@ impl Stream for Feed {
             && let Some(watch) = &mut feed.watch
         {
             match watch.poll_batch(cx, BATCH) {
-                Poll::Ready(batch) => feed.put_batch(&mut out, batch),
+                Poll::Ready(batch) => {
+                    let is_all = batch.as_ref().is_ok_and(|events| events.len() < BATCH);
+                    feed.put_batch(&mut out, batch);
+                    // The poll after this piece finds out whether there is more.
+                    if is_all && !out.is_empty() {
+                        break;
+                    }
+                }
                 Poll::Pending if out.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
             }
