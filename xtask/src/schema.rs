@@ -1,5 +1,6 @@
 //! The facts of the Kubernetes API, from three sources: OpenAPI definitions (a PyPI wheel), protobuf field numbers and
-//! the order of Go's structs (the crate `k8s-pb`), and what only Go's struct tags say (`xtask/data/go.txt`).
+//! the order of Go's structs (the crate `k8s-pb`; for newer fields `xtask/data/numbers.txt`), and what only Go's struct
+//! tags say (`xtask/data/go.txt`).
 
 mod definitions;
 mod facts;
@@ -18,7 +19,7 @@ const DEFINITIONS: &str = "kubernetes_validate/kubernetes-json-schema/v1.36.0-lo
 pub(crate) fn regenerate(root: &Path) -> Result<()> {
     let scratch = root.join("target/xtask-schema");
     let definitions = definitions::read(&download_definitions(&scratch)?)?;
-    let messages = messages::Messages::new(k8s_pb_source(root)?);
+    let messages = messages::Messages::new(k8s_pb_source(root)?, &root.join("xtask/data/numbers.txt"))?;
     let go = go::Notes::read(&root.join("xtask/data/go.txt"))?;
     let roots = root_definitions(root)?;
     let text = facts::write(&definitions, messages, &go, &roots)?;

@@ -63,7 +63,7 @@ pub fn stored(code: u16, json: &Bytes, format: Format) -> Answer {
         line.push(b'\n');
         return uncached(code, format, line);
     }
-    match serde_json::from_slice(json) {
+    match codec::json::reread(json) {
         Ok(v) => value(code, &v, format),
         Err(e) => status(&Status::internal(format!("stored object is no JSON: {e}")), format),
     }

@@ -150,7 +150,7 @@ impl Core {
 
     pub(crate) fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
         let version = self.stored(group, plural, namespace, name)?;
-        serde_json::from_slice(&version.json).ok()
+        coracle_api::codec::json::reread(&version.json).ok()
     }
 }
 

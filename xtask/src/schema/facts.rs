@@ -46,6 +46,7 @@ pub(crate) fn write(
             write_field(&mut out, name, &field, property, is_required, &number, go)?;
         }
     }
+    messages.check()?;
     Ok(out)
 }
 

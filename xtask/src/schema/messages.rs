@@ -1,15 +1,18 @@
-//! Field numbers, and the order of Go's structs, from the generated messages of the crate `k8s-pb`.
+//! Field numbers, and the order of Go's structs, from the generated messages of the crate `k8s-pb` and, for fields that
+//! are newer than it, from `xtask/data/numbers.txt`.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The messages of all packages, read as they are asked for.
 #[derive(Debug)]
 pub(crate) struct Messages {
     source: PathBuf,
     packages: HashMap<String, Package>,
+    /// By definition: fields that the crate does not know.
+    newer: HashMap<String, Vec<Field>>,
 }
 
 /// Messages by squashed name.
@@ -29,8 +32,8 @@ pub(crate) fn squash(name: &str) -> String {
 }
 
 impl Messages {
-    pub(crate) fn new(source: PathBuf) -> Messages {
-        Messages { source, packages: HashMap::new() }
+    pub(crate) fn new(source: PathBuf, newer: &Path) -> Result<Messages> {
+        Ok(Messages { source, packages: HashMap::new(), newer: read_newer(newer)? })
     }
 
     /// The fields of a definition in order. A message that JSON does not name is embedded: its fields stand in its
@@ -56,7 +59,18 @@ impl Messages {
                 None => out.push(field.clone()),
             }
         }
+        for field in self.newer.remove(definition).into_iter().flatten() {
+            ensure!(out.iter().all(|f| f.name != field.name), "numbers.txt: k8s-pb knows {}", field.name);
+            out.push(field);
+        }
         Ok(out)
+    }
+
+    /// Fails where a newer field was never asked for.
+    pub(crate) fn check(&self) -> Result<()> {
+        let stale: Vec<_> = self.newer.keys().collect();
+        ensure!(stale.is_empty(), "numbers.txt: there are no such definitions: {stale:?}");
+        Ok(())
     }
 
     fn load(&mut self, package: &str) -> Result<()> {
@@ -70,6 +84,24 @@ impl Messages {
         self.packages.insert(package.to_owned(), parse(&text));
         Ok(())
     }
+}
+
+/// The file's head explains its form.
+fn read_newer(file: &Path) -> Result<HashMap<String, Vec<Field>>> {
+    let mut out: HashMap<String, Vec<Field>> = HashMap::new();
+    let mut definition = String::new();
+    for line in std::fs::read_to_string(file)?.lines().filter(|l| !l.starts_with('#')) {
+        match line.strip_prefix(' ') {
+            None => definition = line.to_owned(),
+            Some(field) => {
+                let (name, number) =
+                    field.split_once(' ').with_context(|| format!("cannot read {line:?}"))?;
+                let field = Field { name: squash(name), number: number.to_owned(), message: None };
+                out.entry(definition.clone()).or_default().push(field);
+            }
+        }
+    }
+    Ok(out)
 }
 
 fn flatten(

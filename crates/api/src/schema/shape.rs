@@ -194,10 +194,10 @@ enum Written {
 
 fn written(field: &Field, value: &Value) -> Written {
     let is_empty = match value {
-        Value::Array(a) => a.is_empty(),
+        Value::Array(a) => a.is_empty() && !is_struct(&field.ty),
         Value::Object(o) => o.is_empty() && !is_struct(&field.ty),
         Value::String(s) => s.is_empty() && !is_struct(&field.ty),
-        Value::Bool(b) => !b,
+        Value::Bool(b) => !b && !is_struct(&field.ty),
         Value::Number(n) => !is_struct(&field.ty) && n.as_f64() == Some(0.0),
         Value::Null => true,
     };

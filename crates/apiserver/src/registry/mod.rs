@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use coracle_api::path::Query;
 use coracle_api::rules::{Cx, Write};
 use coracle_api::schema::Schemas;
-use coracle_api::{Kind, Status, Subresource, User};
+use coracle_api::{Kind, Status, Subresource, User, codec};
 use coracle_auth::Permit;
 use coracle_store::Version;
 use serde_json::Value;
@@ -146,7 +146,7 @@ pub(crate) fn decode_stored(kind: &Kind, version: &Version) -> Result<Value, Sta
 }
 
 pub(crate) fn decode_json(kind: &Kind, json: &[u8]) -> Result<Value, Status> {
-    let mut v: Value = serde_json::from_slice(json)
+    let mut v = codec::json::reread(json)
         .map_err(|e| Status::internal(format!("a stored {} is no JSON: {e}", kind.kind)))?;
     if kind.is_view {
         v = served(kind, v)?;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::wire::{BYTES, FIXED64, Reader, VARINT};
 use super::{Error, number_below};
+use crate::codec::json;
 use crate::schema::{Definition, Field, Schemas, Type};
 
 /// Only the schema of a custom resource recurses; the reference's decoder gives up on deep nesting as well.
@@ -190,11 +191,8 @@ fn time(data: &[u8], with_micros: bool) -> Result<Value, Error> {
         return Ok(Value::Null);
     }
     let time = jiff::Timestamp::new(seconds, nanos).map_err(|_| Error::Text("seconds".to_owned()))?;
-    let mut text = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-    if with_micros {
-        text.push_str(&format!(".{:06}", time.subsec_nanosecond() / 1000));
-    }
-    Ok(Value::String(text + "Z"))
+    let form = if with_micros { "%Y-%m-%dT%H:%M:%S%.6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
+    Ok(Value::String(time.strftime(form).to_string()))
 }
 
 fn quantity(data: &[u8]) -> Result<Value, Error> {
@@ -231,7 +229,7 @@ fn any(data: &[u8], name: &str) -> Result<Value, Error> {
         match number {
             1 => {
                 let raw = reader.bytes(wire, name)?;
-                value = serde_json::from_slice(raw).map_err(|_| Error::Json(name.to_owned()))?;
+                value = json::parse(raw).map_err(|_| Error::Json(name.to_owned()))?.value;
             }
             _ => reader.skip(wire)?,
         }

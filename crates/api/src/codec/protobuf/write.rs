@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::wire::{put_bytes, put_fixed64, put_varint};
 use crate::schema::{Definition, Schemas, Type};
 
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+
 /// A field that is set. `path` is its number, or the numbers of embedded structs that lead to it.
 struct Given<'a> {
     path: &'a [u32],
@@ -98,8 +100,10 @@ fn message_of(schemas: &Schemas, ty: &Type, name: &str, value: &Value) -> Option
         }
         (Type::Time | Type::MicroTime, Value::String(text)) => {
             let time: jiff::Timestamp = text.parse().ok()?;
-            put_varint(&mut out, 1, time.as_second() as u64);
-            put_varint(&mut out, 2, time.subsec_nanosecond() as u64);
+            // The seconds are rounded down, so that the rest counts forwards before 1970, too.
+            let nanos = time.as_nanosecond();
+            put_varint(&mut out, 1, nanos.div_euclid(NANOS_PER_SECOND) as i64 as u64);
+            put_varint(&mut out, 2, nanos.rem_euclid(NANOS_PER_SECOND) as u64);
         }
         (Type::Quantity, Value::String(text)) => put_bytes(&mut out, 1, text.as_bytes()),
         (Type::IntOrString, Value::String(text)) => {
