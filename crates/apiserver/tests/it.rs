@@ -5,6 +5,8 @@
 mod control;
 #[path = "it/forms.rs"]
 mod forms;
+#[path = "it/proofs/mod.rs"]
+mod proofs;
 #[path = "it/storage/mod.rs"]
 mod storage;
 #[path = "it/watches.rs"]
