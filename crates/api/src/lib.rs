@@ -7,6 +7,7 @@
 
 pub mod at;
 pub mod catalog;
+pub mod cel;
 pub mod codec;
 pub mod discovery;
 pub mod field;
