@@ -152,6 +152,13 @@ impl Core {
         let version = self.stored(group, plural, namespace, name)?;
         coracle_api::codec::json::reread(&version.json).ok()
     }
+
+    /// The objects of a built-in kind in a namespace; "" is all of them.
+    pub(crate) fn objects(&self, group: &str, plural: &str, namespace: &str) -> Result<Vec<Value>, Status> {
+        let prefix = registry::prefix(&*self.builtin(group, plural)?, namespace);
+        let state = self.store.snapshot();
+        Ok(state.range(&prefix, None).filter_map(|v| serde_json::from_slice(&v.json).ok()).collect())
+    }
 }
 
 /// A running API server. Clones share it.

@@ -4,6 +4,7 @@
 //! after: a plugin sees what the others left.
 
 mod default_tolerations;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
@@ -95,8 +96,9 @@ pub(crate) trait Plugin: Sync {
 }
 
 /// In the reference's order.
-const PLUGINS: [&dyn Plugin; 6] = [
+const PLUGINS: &[&dyn Plugin] = &[
     &namespace_lifecycle::NamespaceLifecycle,
+    &limit_ranger::LimitRanger,
     &service_account::ServiceAccount,
     &node_restriction::NodeRestriction,
     &taint_nodes::TaintNodesByCondition,

@@ -4,7 +4,6 @@ use coracle_api::{Status, object};
 use serde_json::{Value, json};
 
 use super::{Admit, Operation, Plugin};
-use crate::registry::prefix;
 use crate::server::Core;
 
 const GROUP: &str = "scheduling.k8s.io";
@@ -93,12 +92,9 @@ fn check_own_words(admit: &Admit<'_>, pod: &Value, value: i64, policy: &str) -> 
 
 /// The class for Pods that name none; of several the least, as the reference.
 fn default_class(core: &Core) -> Result<Option<Value>, Status> {
-    let kind = core.builtin(GROUP, "priorityclasses")?;
-    let state = core.store.snapshot();
-    let prefix = prefix(&kind, "");
-    Ok(state
-        .range(&prefix, None)
-        .filter_map(|v| serde_json::from_slice::<Value>(&v.json).ok())
+    Ok(core
+        .objects(GROUP, "priorityclasses", "")?
+        .into_iter()
         .filter(|c| c["globalDefault"] == true)
         .min_by_key(|c| c["value"].as_i64().unwrap_or(0)))
 }
