@@ -7,6 +7,7 @@ mod default_tolerations;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 pub(crate) mod service_account;
 mod taint_nodes;
@@ -29,6 +30,7 @@ pub(crate) enum Operation {
 /// One write, as plugins see it.
 pub(crate) struct Admit<'a> {
     pub core: &'a Core,
+    call: &'a Call,
     pub user: &'a Arc<User>,
     pub operation: Operation,
     /// Of the body.
@@ -45,6 +47,7 @@ impl<'a> Admit<'a> {
     pub(crate) fn create(core: &'a Core, call: &'a Call, kind: &'a Kind) -> Admit<'a> {
         Admit {
             core,
+            call,
             user: call.user(),
             operation: Operation::Create,
             kind,
@@ -77,6 +80,11 @@ impl<'a> Admit<'a> {
         self.operation == Operation::Create && self.sub.is_none() && self.is_kind("", "Pod")
     }
 
+    /// Tell the client something besides the answer.
+    pub(crate) fn warn(&self, words: String) {
+        self.call.warn(words);
+    }
+
     /// The 403 that a plugin refuses with.
     pub(crate) fn forbidden(&self, name: &str, why: &str) -> Status {
         Status::forbidden(self.kind.resource(), name, why)
@@ -102,6 +110,7 @@ const PLUGINS: &[&dyn Plugin] = &[
     &service_account::ServiceAccount,
     &node_restriction::NodeRestriction,
     &taint_nodes::TaintNodesByCondition,
+    &pod_security::PodSecurity,
     &priority::Priority,
     &default_tolerations::DefaultTolerationSeconds,
 ];
