@@ -6,8 +6,10 @@ use coracle_testkit_etcd::Etcd;
 use super::history::{self, Handle};
 use super::{linear, *};
 
-/// Between two disturbances.
-const CALM: Duration = Duration::from_millis(200);
+/// Milliseconds between two disturbances.
+const CALM: u64 = 200;
+/// Of a long history, and in full: the more etcd holds, the longer it takes to start.
+const LONG_CALM: (usize, usize) = (200, 2_000);
 /// How many events are watched, and in full: a write is a round trip to another process, which syncs its file.
 const EVENTS: (usize, usize) = (10_000, 1_000_000);
 /// How many operations are checked for linearizability, and in full: some 5 s of them at least.
@@ -27,13 +29,13 @@ struct Restarts {
 }
 
 /// Kill etcd and start it again, then do so with the server, and so on.
-async fn disturb(etcd: &mut Etcd, handle: &Handle, restarts: &mut Restarts) {
+async fn disturb(etcd: &mut Etcd, handle: &Handle, calm: Duration, restarts: &mut Restarts) {
     loop {
-        Clock::system().sleep(CALM).await;
+        Clock::system().sleep(calm).await;
         // Blocks this thread, as a test may; others run the clients meanwhile.
         tokio::task::block_in_place(|| etcd.restart(0));
         restarts.etcd += 1;
-        Clock::system().sleep(CALM).await;
+        Clock::system().sleep(calm).await;
         let before = handle.store();
         handle.replace(open(etcd).await);
         before.close().await;
@@ -42,13 +44,13 @@ async fn disturb(etcd: &mut Etcd, handle: &Handle, restarts: &mut Restarts) {
 }
 
 /// Let the clients that `run` starts go to their end, and not in peace.
-async fn disturbed(run: impl AsyncFnOnce(Handle)) {
+async fn disturbed(calm: u64, run: impl AsyncFnOnce(Handle)) {
     let mut etcd = Etcd::start();
     let handle = Handle::new(open(&etcd).await);
     let mut restarts = Restarts::default();
     tokio::select! {
         () = run(handle.clone()) => {}
-        () = disturb(&mut etcd, &handle, &mut restarts) => unreachable!("it has no end"),
+        () = disturb(&mut etcd, &handle, Duration::from_millis(calm), &mut restarts) => unreachable!("it has no end"),
     }
     println!("meanwhile: {restarts:?}");
     assert!(restarts.etcd > 0 && restarts.server > 0, "too short to disturb: {restarts:?}");
@@ -57,7 +59,8 @@ async fn disturbed(run: impl AsyncFnOnce(Handle)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_in_etcd_hold_their_promises_through_restarts() {
     let plan = history::Plan { events: counted(EVENTS), ..history::plan() };
-    disturbed(async move |handle| history::holds(handle, plan, "etcd with restarts").await).await;
+    let calm = counted(LONG_CALM) as u64;
+    disturbed(calm, async move |handle| history::holds(handle, plan, "etcd with restarts").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,5 +72,5 @@ async fn etcd_is_linearizable_through_restarts() {
         })
     };
     let plan = linear::Plan { operations: counted(OPERATIONS), read, ..linear::plan() };
-    disturbed(async move |handle| linear::holds(handle, plan, "etcd with restarts").await).await;
+    disturbed(CALM, async move |handle| linear::holds(handle, plan, "etcd with restarts").await).await;
 }
