@@ -110,8 +110,8 @@ pub(super) fn violations(bound: Bound, subject: Subject<'_>) -> Vec<Violation> {
 }
 
 fn in_force(row: &Row, version: Version) -> Option<Check> {
-    let begun = row.versions.iter().filter(|(since, _)| version >= Version::Minor(*since));
-    begun.last().map(|(_, check)| *check)
+    let mut begun = row.versions.iter().filter(|(since, _)| version >= Version::Minor(*since));
+    begun.next_back().map(|(_, check)| *check)
 }
 
 /// Nothing of Linux holds for a Pod that says that it is for Windows.
