@@ -22,6 +22,7 @@ pub mod patch;
 pub mod path;
 pub mod print;
 pub mod quantity;
+pub mod quota;
 pub mod resources;
 pub mod rules;
 pub mod schema;

@@ -74,6 +74,13 @@ impl Quantity {
         round_up(self.nano, NANO)
     }
 
+    /// The next whole amount.
+    #[must_use]
+    pub fn rounded_up(self) -> Quantity {
+        let whole = self.nano.div_euclid(NANO) + i128::from(self.nano.rem_euclid(NANO) != 0);
+        Quantity { nano: whole.saturating_mul(NANO), ..self }
+    }
+
     /// The amount in thousandths, rounded up.
     pub fn milli_value(self) -> i64 {
         round_up(self.nano, NANO / 1000)

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::{self, Addresses};
+use crate::admission::resource_quota::Turns;
 use crate::body::{self, BoxError};
 use crate::control::{Kept, forks::Forks};
 use crate::metrics::Metrics;
@@ -98,6 +99,7 @@ pub(crate) struct Core {
     pub authorizer: Authorizer,
     directory: Arc<directory::Stored>,
     pub addresses: Addresses,
+    pub quota_turns: Turns,
     /// How this server proves itself to kubelets; made when the first is called.
     pub kubelet_tls: OnceLock<Arc<rustls::ClientConfig>>,
     pub metrics: Metrics,
@@ -196,6 +198,7 @@ impl Server {
             pki: config.pki,
             tokens,
             addresses,
+            quota_turns: Turns::default(),
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
             documents: Arc::default(),
@@ -243,6 +246,7 @@ impl Server {
             pki: core.pki.clone(),
             tokens: core.tokens.clone(),
             addresses,
+            quota_turns: Turns::default(),
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
             documents: core.documents.clone(),

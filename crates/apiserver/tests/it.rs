@@ -1,6 +1,8 @@
 //! A real server on a real port, spoken to by real clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "it/admission.rs"]
+mod admission;
 #[path = "it/control.rs"]
 mod control;
 #[path = "it/forms.rs"]

@@ -16,6 +16,7 @@ mod node_lifecycle;
 mod pod;
 mod pod_endpoints;
 mod pod_gc;
+mod resource_quota;
 mod root_ca;
 mod service_account;
 mod work;
@@ -123,6 +124,10 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         user: "system:serviceaccount:kube-system:pod-garbage-collector",
         run: |cx| Box::pin(pod_gc::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:resourcequota-controller",
+        run: |cx| Box::pin(resource_quota::run(cx)),
     },
     Controller {
         user: "system:serviceaccount:kube-system:clusterrole-aggregation-controller",

@@ -9,6 +9,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
 mod priority;
+pub(crate) mod resource_quota;
 pub(crate) mod service_account;
 mod taint_nodes;
 

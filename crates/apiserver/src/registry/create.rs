@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::write::{self, Lost};
 use super::{Call, Outcome, decode};
-use crate::admission;
+use crate::admission::{self, Admit, resource_quota};
 use crate::options::WriteOptions;
 use crate::respond::Answer;
 use crate::server::Core;
@@ -77,13 +77,18 @@ async fn once(
         Ok(prepared) => prepared,
         Err(refused) => return Ok(Err(refused)),
     };
+    let admit = Admit::create(core, call, kind);
     if options.dry_run {
+        if let Err(refused) = resource_quota::check(&admit, call, &obj) {
+            return Ok(Err(refused));
+        }
         return match core.store.snapshot().get(&key) {
             Some(_) => Err(Taken(name)),
             None => Ok(write::as_served(call, obj)),
         };
     }
-    match write::commit_put(core, &key, Expect::Absent, write::draft(kind, &obj)).await {
+    let draft = write::draft(kind, &obj);
+    match resource_quota::commit_put(&admit, call, &obj, (&key, Expect::Absent), draft).await {
         Ok(version) => Ok(Ok(Outcome::Stored(version))),
         Err(Lost::Race) => Err(Taken(name)),
         Err(Lost::Failed(status)) => Ok(Err(status)),

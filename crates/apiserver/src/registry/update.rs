@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::write::{self, Lost};
 use super::{Call, Outcome, create, decode, decode_stored};
+use crate::admission::{Admit, resource_quota};
 use crate::options::WriteOptions;
 use crate::respond::Answer;
 use crate::server::Core;
@@ -78,6 +79,7 @@ pub(crate) async fn change(
             return Ok(Outcome::Stored(current));
         }
         if options.dry_run {
+            resource_quota::check(&Admit::update(core, call, &kind, &old), call, &obj)?;
             return write::as_served(call, obj);
         }
         match put_or_remove(core, call, &kind, &current, obj, &old).await {
@@ -102,7 +104,9 @@ async fn put_or_remove(
         return write::as_served(call, obj).map_err(Lost::Failed);
     }
     let draft = write::draft(kind, &obj);
-    let version = write::commit_put(core, &current.key, Expect::Revision(current.revision), draft).await?;
+    let admit = Admit::update(core, call, kind, old);
+    let place = (&*current.key, Expect::Revision(current.revision));
+    let version = resource_quota::commit_put(&admit, call, &obj, place, draft).await?;
     Ok(Outcome::Stored(version))
 }
 
