@@ -16,9 +16,13 @@ mod node_lifecycle;
 mod pod;
 mod pod_endpoints;
 mod pod_gc;
+mod pv_protection;
+mod pvc_protection;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod use_protection;
+mod vac_protection;
 mod work;
 
 use std::fmt;
@@ -128,6 +132,18 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         user: "system:serviceaccount:kube-system:resourcequota-controller",
         run: |cx| Box::pin(resource_quota::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:pvc-protection-controller",
+        run: |cx| Box::pin(pvc_protection::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:pv-protection-controller",
+        run: |cx| Box::pin(pv_protection::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:volumeattributesclass-protection-controller",
+        run: |cx| Box::pin(vac_protection::run(cx)),
     },
     Controller {
         user: "system:serviceaccount:kube-system:clusterrole-aggregation-controller",

@@ -3,14 +3,20 @@
 //! [`PLUGINS`] is the whole list, in order. Mutation goes through all of them before the object is validated, validation
 //! after: a plugin sees what the others left.
 
+mod claim_resize;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_tolerations;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
+mod pod_topology_labels;
 mod priority;
 pub(crate) mod resource_quota;
+mod runtime_class;
 pub(crate) mod service_account;
+mod storage_protection;
 mod taint_nodes;
 
 use std::sync::Arc;
@@ -114,6 +120,12 @@ const PLUGINS: &[&dyn Plugin] = &[
     &pod_security::PodSecurity,
     &priority::Priority,
     &default_tolerations::DefaultTolerationSeconds,
+    &default_storage_class::DefaultStorageClass,
+    &storage_protection::StorageObjectInUseProtection,
+    &claim_resize::PersistentVolumeClaimResize,
+    &runtime_class::RuntimeClass,
+    &default_ingress_class::DefaultIngressClass,
+    &pod_topology_labels::PodTopologyLabels,
 ];
 
 pub(crate) fn mutate(admit: &Admit<'_>, obj: &mut Value) -> Result<(), Status> {

@@ -6,6 +6,7 @@ use coracle_api::{Status, object};
 use serde_json::{Value, json};
 
 use super::bodies;
+use crate::admission::{self, Admit};
 use crate::options::WriteOptions;
 use crate::registry::{Call, decode, update};
 use crate::respond::{self, Answer};
@@ -30,7 +31,13 @@ pub(crate) async fn create_for(
 }
 
 async fn bind(core: &Core, call: &Call, binding: &Value, options: &WriteOptions) -> Result<Answer, Status> {
-    check(call, binding)?;
+    let kind = bodies::binding();
+    let admit = Admit::create(core, call, &kind);
+    let mut binding = binding.clone();
+    admission::mutate(&admit, &mut binding)?;
+    check(call, &binding)?;
+    admission::validate(&admit, Some(&binding))?;
+    let binding = &binding;
     update::change(core, call, options, |pod| assigned(core, call, pod, binding)).await?;
     let done =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});

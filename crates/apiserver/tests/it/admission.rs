@@ -162,3 +162,82 @@ async fn no_race_exceeds_a_quota() {
         json!({"count/configmaps": "7", "services": "1", "services.nodeports": "0"})
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_said_is_filled_in_from_the_cluster() {
+    let world = world().await;
+    let class = |plural: &str, name: &str, mark: &str, rest: Value| {
+        let mut class = json!({"metadata": {"name": name, "annotations": {mark: "true"}}});
+        class.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        (plural.to_owned(), class)
+    };
+    let storage = class(
+        "storage.k8s.io/v1/storageclasses",
+        "gold",
+        "storageclass.kubernetes.io/is-default-class",
+        json!({"provisioner": "p"}),
+    );
+    let ingress = class(
+        "networking.k8s.io/v1/ingressclasses",
+        "web",
+        "ingressclass.kubernetes.io/is-default-class",
+        json!({"spec": {"controller": "example.com/c"}}),
+    );
+    let runtime = class(
+        "node.k8s.io/v1/runtimeclasses",
+        "vm",
+        "unmarked",
+        json!({"handler": "vm",
+        "overhead": {"podFixed": {"cpu": "250m"}}, "scheduling": {"nodeSelector": {"vm": "yes"}}}),
+    );
+    for (plural, body) in [storage, ingress, runtime] {
+        World::made(world.send("POST", &format!("/apis/{plural}"), &body).await);
+    }
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    let claim = World::made(world.create("persistentvolumeclaims", claim).await);
+    assert_eq!(claim["spec"]["storageClassName"], "gold");
+    assert_eq!(claim["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
+    let path = "/api/v1/namespaces/default/persistentvolumeclaims/c";
+    let bound = json!({"status": {"phase": "Bound"}});
+    World::made(world.send("PATCH", &format!("{path}/status"), &bound).await);
+    let more = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+    assert_eq!(
+        world.send("PATCH", path, &more).await.message(),
+        "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass \
+         that provisions the pvc must support resize"
+    );
+    let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
+    let ingress = json!({"metadata": {"name": "i"}, "spec": {"defaultBackend": backend}});
+    let made = world.send("POST", "/apis/networking.k8s.io/v1/namespaces/default/ingresses", &ingress).await;
+    assert_eq!(World::made(made)["spec"]["ingressClassName"], "web");
+    let mut pod = pod_named("p");
+    pod["spec"]["runtimeClassName"] = json!("vm");
+    let made = World::made(world.create("pods", pod.clone()).await);
+    assert_eq!(
+        (&made["spec"]["overhead"], &made["spec"]["nodeSelector"]),
+        (&json!({"cpu": "250m"}), &json!({"vm": "yes"}))
+    );
+    pod["spec"]["runtimeClassName"] = json!("none");
+    let refused = world.create("pods", pod).await;
+    assert_eq!(refused.message(), "pods \"p\" is forbidden: pod rejected: RuntimeClass \"none\" not found");
+    let mut heavy = pod_named("h");
+    heavy["spec"]["overhead"] = json!({"cpu": "1"});
+    assert_eq!(
+        world.create("pods", heavy).await.message(),
+        "pods \"h\" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_pod_knows_its_zone() {
+    let world = world().await;
+    let node =
+        json!({"metadata": {"name": "n", "labels": {"topology.kubernetes.io/zone": "z", "other": "x"}}});
+    World::made(world.send("POST", "/api/v1/nodes", &node).await);
+    World::made(world.create("pods", pod_named("p")).await);
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    World::made(world.create("pods/p/binding", binding).await);
+    let pod = world.send("GET", "/api/v1/namespaces/default/pods/p", &Value::Null).await.body;
+    assert_eq!(pod["metadata"]["labels"], json!({"topology.kubernetes.io/zone": "z"}));
+}
