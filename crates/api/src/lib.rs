@@ -8,6 +8,7 @@
 pub mod at;
 pub mod catalog;
 pub mod cel;
+mod certificate_request;
 pub mod codec;
 pub mod discovery;
 pub mod field;
@@ -32,6 +33,7 @@ pub mod table;
 pub mod user;
 
 pub use catalog::Catalog;
+pub use certificate_request::{CertificateRequest, certificate_ends};
 pub use kinds::{Kind, Scope, Subresource};
 pub use path::RequestInfo;
 pub use rules::Rules;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use coracle_api::CertificateRequest;
 use coracle_api::field::go_quote;
 use coracle_api::object::{annotation, at, items, labels, name, text};
 use coracle_api::status::{Resource, Status};
-use coracle_api::user::User;
+use coracle_api::user::{NODE_PREFIX, User};
 use serde_json::Value;
 
 use crate::attributes::{Attributes, ResourceTarget};
@@ -32,6 +33,10 @@ const KUBELET_LABELS: [&str; 11] = [
 ];
 const KUBELET_LABEL_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 const RESTRICTED_DOMAIN: &str = "node-restriction.kubernetes.io";
+
+/// Whose certificates speak for a node.
+const NODE_SIGNERS: [&str; 2] =
+    ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -131,6 +136,9 @@ impl Check<'_> {
                 self.own_name("can only access CSINode with the same name as the requesting node")
             }
             ("resource.k8s.io", "resourceslices", _) => self.resource_slice(),
+            ("certificates.k8s.io", "certificatesigningrequests", "") if w.operation == Operation::Create => {
+                self.certificate()
+            }
             _ => Ok(()),
         }
     }
@@ -438,6 +446,21 @@ impl Check<'_> {
             return Ok(());
         }
         forbid(format!("can only {verb} ResourceSlice with the same NodeName as the requesting node"))
+    }
+}
+
+impl Check<'_> {
+    /// A node asks for certificates in its own name only.
+    fn certificate(&self) -> Checked {
+        let request = self.write.object;
+        if !NODE_SIGNERS.contains(&text(request, &["spec", "signerName"])) {
+            return Ok(());
+        }
+        match CertificateRequest::parse(text(request, &["spec", "request"])) {
+            Err(why) => forbid(format!("unable to parse csr: {why}")),
+            Ok(asked) if asked.common_name.strip_prefix(NODE_PREFIX) == Some(self.node) => Ok(()),
+            Ok(_) => forbid(format!("can only create a node CSR with CN={NODE_PREFIX}{}", self.node)),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
 mod cluster_role_aggregation;
 mod endpoint_slice;
 mod endpoints;
@@ -56,6 +57,8 @@ pub struct Config {
     pub root_ca: String,
     /// Signs the token of a legacy Secret.
     pub sign_legacy_token: SignLegacyToken,
+    /// Signs requests for certificates with the cluster's CA, whose key stays where it is.
+    pub sign_certificate: SignCertificate,
     /// Whether kubelets report for the Nodes. Where none does, a Node stays as it was last reported.
     pub nodes_report: bool,
 }
@@ -63,6 +66,19 @@ pub struct Config {
 /// A token for these claims, or why there is none.
 pub type SignLegacyToken =
     Box<dyn Fn(LegacyToken) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
+
+/// The PEM of a certificate, or why there can be none.
+pub type SignCertificate = Box<dyn Fn(SigningOrder) -> Result<String, String> + Send + Sync>;
+
+/// A certificate as it is to be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningOrder {
+    /// PKCS #10, in DER.
+    pub request: Vec<u8>,
+    /// As `spec.usages` names them.
+    pub usages: Vec<String>,
+    pub life: Duration,
+}
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,6 +160,10 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         user: "system:serviceaccount:kube-system:volumeattributesclass-protection-controller",
         run: |cx| Box::pin(vac_protection::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:certificate-controller",
+        run: |cx| Box::pin(certificates::run(cx)),
     },
     Controller {
         user: "system:serviceaccount:kube-system:clusterrole-aggregation-controller",

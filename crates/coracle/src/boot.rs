@@ -15,7 +15,7 @@ use coracle_apiserver::{Config as ServerConfig, Server};
 use coracle_auth::pki::{Pki, ServingNames};
 use coracle_auth::tokens::{self, Ref, Tokens};
 use coracle_clock::Clock;
-use coracle_controllers::LegacyToken;
+use coracle_controllers::{LegacyToken, SigningOrder};
 use coracle_store::{EtcdOptions, Store};
 use futures::FutureExt;
 use kube::Client;
@@ -270,9 +270,14 @@ pub(crate) fn start_controllers(
             }
             .boxed()
         };
+        let ca = pki.clone();
+        let certify = move |order: SigningOrder| {
+            ca.sign_request(&order.request, &order.usages, order.life).map_err(|e| e.to_string())
+        };
         let config = coracle_controllers::Config {
             root_ca: pki.ca_pem().to_owned(),
             sign_legacy_token: Box::new(sign),
+            sign_certificate: Box::new(certify),
             nodes_report: nodes == Nodes::Live,
         };
         let running =

@@ -3,6 +3,9 @@
 //! [`PLUGINS`] is the whole list, in order. Mutation goes through all of them before the object is validated, validation
 //! after: a plugin sees what the others left.
 
+mod certificate_approval;
+mod certificate_signing;
+mod certificate_subject;
 mod claim_resize;
 mod default_ingress_class;
 mod default_storage_class;
@@ -124,6 +127,9 @@ const PLUGINS: &[&dyn Plugin] = &[
     &storage_protection::StorageObjectInUseProtection,
     &claim_resize::PersistentVolumeClaimResize,
     &runtime_class::RuntimeClass,
+    &certificate_approval::CertificateApproval,
+    &certificate_signing::CertificateSigning,
+    &certificate_subject::CertificateSubjectRestriction,
     &default_ingress_class::DefaultIngressClass,
     &pod_topology_labels::PodTopologyLabels,
 ];

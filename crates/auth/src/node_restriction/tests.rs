@@ -277,3 +277,31 @@ fn leases_and_csi_nodes_by_name() {
     };
     assert!(check(&anyone, &write, &authorizer(&world())).is_ok());
 }
+
+#[test]
+fn certificates_in_its_own_name_only() {
+    use base64::Engine;
+    let request = |name: &str, signer: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        let encoded = base64::engine::general_purpose::STANDARD.encode(pem);
+        json!({"metadata": {"name": "r"}, "spec": {"request": encoded, "signerName": signer}})
+    };
+    let ask = |request: Value| {
+        ask(CREATE, "certificates.k8s.io certificatesigningrequests", "r", &Value::Null, &request)
+    };
+    let refused = "certificatesigningrequests.certificates.k8s.io \"r\" is forbidden: can only create a node CSR with \
+                   CN=system:node:n1";
+    for signer in NODE_SIGNERS {
+        assert_eq!(ask(request("system:node:n1", signer)), "");
+        assert_eq!(ask(request("system:node:n2", signer)), refused);
+        assert_eq!(ask(request("n1", signer)), refused);
+    }
+    assert_eq!(ask(request("system:node:n2", "example.com/other")), "");
+    let unreadable =
+        json!({"metadata": {"name": "r"}, "spec": {"request": "", "signerName": NODE_SIGNERS[0]}});
+    assert!(ask(unreadable).ends_with("unable to parse csr: PEM block type must be CERTIFICATE REQUEST"));
+}

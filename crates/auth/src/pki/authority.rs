@@ -24,7 +24,7 @@ const LEAF_LIFE: Duration = DAY.saturating_mul(5 * 365);
 /// At start a stored certificate with less than this left is replaced.
 const RENEW_BEFORE: Duration = DAY.saturating_mul(365);
 /// Certificates start this much in the past, for peers whose clock is behind. The reference allows 5 minutes.
-const BACKDATE: Duration = Duration::from_secs(5 * 60);
+pub(super) const BACKDATE: Duration = Duration::from_secs(5 * 60);
 /// Random bytes of a serial number; CAs must use at least 64 bits (CA/Browser Forum 7.1).
 const SERIAL_BYTES: usize = 16;
 
@@ -47,7 +47,7 @@ fn stamp(params: &mut CertificateParams, clock: &Clock, life: Duration) {
 }
 
 /// The OID of organizationName, for which rcgen's own name is a second spelling.
-const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
+pub(super) const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
 
 /// rcgen keeps one value for each spelling of an attribute, so that two groups are what a certificate can name.
 fn distinguished(name: &str, groups: &[&str]) -> Result<DistinguishedName, Error> {
@@ -63,7 +63,7 @@ fn distinguished(name: &str, groups: &[&str]) -> Result<DistinguishedName, Error
     Ok(out)
 }
 
-fn serial() -> SerialNumber {
+pub(super) fn serial() -> SerialNumber {
     let mut bytes: [u8; SERIAL_BYTES] = rand::random();
     // Positive and of full length in DER.
     bytes[0] = (bytes[0] & 0x7f) | 0x40;
@@ -104,6 +104,10 @@ impl Authority {
         }
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|e| e.to_string())?;
         Ok(Authority { pair, der, issuer })
+    }
+
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
     }
 
     pub(super) fn pair(&self) -> &Pair {

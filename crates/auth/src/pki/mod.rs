@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod kubeconfig;
+mod sign;
 mod tls;
 mod token_keys;
 
