@@ -6,6 +6,7 @@
 
 mod certificates;
 mod cluster_role_aggregation;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
@@ -160,6 +161,10 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         user: "system:serviceaccount:kube-system:volumeattributesclass-protection-controller",
         run: |cx| Box::pin(vac_protection::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:disruption-controller",
+        run: |cx| Box::pin(disruption::run(cx)),
     },
     Controller {
         user: "system:serviceaccount:kube-system:certificate-controller",

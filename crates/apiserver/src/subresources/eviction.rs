@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use coracle_api::field::go_quote;
+use coracle_api::selector::LabelSelector;
 use coracle_api::status::{Cause, Details};
-use coracle_api::{Status, meta, object};
+use coracle_api::{Status, object};
 use coracle_store::Expect;
 use serde_json::{Value, json};
 
@@ -42,6 +43,18 @@ fn may_go_freely(pod: &Value) -> bool {
         || matches!(object::text(pod, &["status", "phase"]), "Succeeded" | "Failed" | "Pending")
 }
 
+/// A Pod that is not ready serves nobody either: it may go where its budget says so, or is kept without it.
+fn may_go_unready(budget: &Value, pod: &Value) -> bool {
+    let conditions = object::items(pod, &["status", "conditions"]);
+    if conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True") {
+        return false;
+    }
+    let number = |key: &str| object::at(budget, &["status", key]).as_i64().unwrap_or(0);
+    let desired = number("desiredHealthy");
+    object::text(budget, &["spec", "unhealthyPodEvictionPolicy"]) == "AlwaysAllow"
+        || (desired > 0 && number("currentHealthy") >= desired)
+}
+
 fn budgets(core: &Core, namespace: &str, pod: &Value) -> Result<Vec<Value>, Status> {
     let kind = core.builtin("policy", "poddisruptionbudgets")?;
     let labels = object::at(pod, &["metadata", "labels"]);
@@ -49,7 +62,10 @@ fn budgets(core: &Core, namespace: &str, pod: &Value) -> Result<Vec<Value>, Stat
     Ok(all
         .range(&prefix(&kind, namespace), None)
         .filter_map(|v| serde_json::from_slice::<Value>(&v.json).ok())
-        .filter(|b| meta::selector_matches(object::at(b, &["spec", "selector"]), labels))
+        .filter(|b| {
+            let selector = LabelSelector::from_object(object::at(b, &["spec", "selector"]));
+            selector.is_ok_and(|s| s.matches(labels))
+        })
         .collect())
 }
 
@@ -61,6 +77,9 @@ async fn spend_budget(core: &Core, call: &Call, pod: &Value, dry_run: bool) -> R
             return Err(Status::new(500, "", words));
         }
         let Some(mut budget) = found.pop() else { return Ok(()) };
+        if may_go_unready(&budget, pod) {
+            return Ok(());
+        }
         spend(core, call, &mut budget)?;
         if dry_run {
             return Ok(());
