@@ -1,4 +1,6 @@
-//! What every cluster starts with: namespaces, priority classes and the policy.
+//! What every cluster starts with: namespaces, priority classes, flows of requests and the policy.
+
+mod flow_control;
 
 use std::sync::Arc;
 
@@ -75,6 +77,9 @@ fn missing(core: &Core) -> Result<Txn, Status> {
                 "value": value, "description": description,
             }),
         )?;
+    }
+    for flow in flow_control::objects() {
+        create_absent(core, &mut txn, flow)?;
     }
     for wanted in bootstrap::objects().into_iter().chain(issuer_viewers()) {
         reconcile(core, &mut txn, wanted)?;
