@@ -5,6 +5,7 @@ mod bench;
 mod cleanup;
 mod clients;
 mod contract;
+mod controllers;
 mod crash;
 mod forks;
 mod images;
