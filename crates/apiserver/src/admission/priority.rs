@@ -50,7 +50,7 @@ impl Plugin for Priority {
             Some(_) => Err(admit.forbidden(
                 object::name(class),
                 &format!(
-                    "PriorityClass {} is already marked as globalDefault. Only one default can exist",
+                    "PriorityClass {} is already marked as default. Only one default can exist",
                     other.as_ref().map(object::name).unwrap_or_default()
                 ),
             )),

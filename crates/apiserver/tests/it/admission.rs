@@ -241,3 +241,18 @@ async fn a_bound_pod_knows_its_zone() {
     let pod = world.send("GET", "/api/v1/namespaces/default/pods/p", &Value::Null).await.body;
     assert_eq!(pod["metadata"]["labels"], json!({"topology.kubernetes.io/zone": "z"}));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_priority_class_is_the_default_one() {
+    let world = world().await;
+    let class = |name: &str| json!({"metadata": {"name": name}, "value": 7, "globalDefault": true});
+    let path = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    World::made(world.send("POST", path, &class("a")).await);
+    assert_eq!(
+        world.send("POST", path, &class("b")).await.message(),
+        "priorityclasses.scheduling.k8s.io \"b\" is forbidden: PriorityClass a is already marked as default. Only one \
+         default can exist"
+    );
+    let pod = World::made(world.create("pods", pod_named("p")).await);
+    assert_eq!((&pod["spec"]["priority"], &pod["spec"]["priorityClassName"]), (&json!(7), &json!("a")));
+}
