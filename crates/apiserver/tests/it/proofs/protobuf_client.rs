@@ -290,12 +290,16 @@ async fn life(world: &World, row: Row) {
     let put = client.protobuf("PUT", &one, PROTOBUF, client.body(&changed)).await;
     assert!(put.contains(r#""annotations":{"x":"y"}"#), "{put}");
     assert_eq!(put, client.json("GET", &one, &Value::Null).await, "update");
-    let patch = json!({"metadata": {"labels": {"patched": "yes"}}}).to_string().into_bytes();
+    // Storage is kept while it is used, and no controller is here to let go of it.
+    let free = json!({"metadata": {"finalizers": null}}).to_string().into_bytes();
+    let patch =
+        json!({"metadata": {"labels": {"patched": "yes"}, "finalizers": null}}).to_string().into_bytes();
     let patched = client.protobuf("PATCH", &one, MERGE_PATCH, patch).await;
     assert!(patched.contains(r#""patched":"yes""#), "{patched}");
     assert_eq!(patched, client.json("GET", &one, &Value::Null).await, "patch");
 
     client.protobuf("POST", path, PROTOBUF, client.body(&named("b"))).await;
+    client.protobuf("PATCH", &format!("{path}/b"), MERGE_PATCH, free).await;
     let chosen = format!("{path}?labelSelector=proof%3Dyes");
     let list = client.protobuf("GET", &chosen, JSON, Vec::new()).await;
     // A list is of the revision at which it was read, and others write meanwhile.
