@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_are_checked_on_write() {
+    fn row_16_roles_are_checked_on_write() {
         let (authorizer, jane) = world();
         let role = |name: &str, verb: &str| json!({"metadata": {"namespace": "ns", "name": name}, "rules": [rule(&[verb], &["pods"])]});
         ask(&authorizer, &jane, "role", &role("r", "get"), None).unwrap();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn bindings_are_checked_on_write() {
+    fn row_16_bindings_are_checked_on_write() {
         let (authorizer, jane) = world();
         let binding = |role: &str| json!({"metadata": {"namespace": "ns", "name": "b"}, "roleRef": {"kind": "ClusterRole", "name": role}});
         ask(&authorizer, &jane, "rolebinding", &binding("bindable"), None).unwrap();

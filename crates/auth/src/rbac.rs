@@ -405,4 +405,6 @@ pub(crate) fn url_covers(rule: &str, path: &str) -> bool {
 }
 
 #[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ fn altered(at: &str, value: &Value) -> String {
 }
 
 #[test]
-fn mirror_pods_only_and_of_its_own() {
+fn row_17_mirror_pods_only_and_of_its_own() {
     assert_eq!(ask(CREATE, "pods", "", &Value::Null, &mirror()), "");
     let owner = "/metadata/ownerReferences/0";
     for (at, value, words) in [
@@ -97,7 +97,7 @@ fn mirror_pods_only_and_of_its_own() {
 }
 
 #[test]
-fn mirror_pods_refer_to_nothing() {
+fn row_17_mirror_pods_refer_to_nothing() {
     for (at, value, words) in [
         (
             "/spec",
@@ -130,7 +130,7 @@ fn mirror_pods_refer_to_nothing() {
 }
 
 #[test]
-fn pods_of_others_are_out_of_reach() {
+fn row_17_pods_of_others_are_out_of_reach() {
     let null = Value::Null;
     assert_eq!(ask(DELETE, "pods", "mine", &null, &null), "");
     assert_eq!(
@@ -160,7 +160,7 @@ fn pods_of_others_are_out_of_reach() {
 }
 
 #[test]
-fn a_node_does_not_steer_work_to_itself() {
+fn row_17_a_node_does_not_steer_work_to_itself() {
     let node = |key: &str, value: Value| {
         let mut node = json!({"metadata": {"name": "n1", "labels": {}}, "spec": {}});
         *node.pointer_mut("/metadata").unwrap().as_object_mut().unwrap().entry(key).or_insert(Value::Null) =
@@ -219,7 +219,7 @@ fn a_node_does_not_steer_work_to_itself() {
 }
 
 #[test]
-fn tokens_only_for_its_own_pods() {
+fn row_17_tokens_only_for_its_own_pods() {
     let request = |name: &str, uid: &str, audiences: Value| json!({"spec": {"audiences": audiences, "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}}});
     let token = |request: &Value| ask(CREATE, "serviceaccounts/token", "default", &Value::Null, request);
     let says = |request: &Value| token(request).replace("serviceaccounts \"default\" is forbidden: ", "");
@@ -249,7 +249,7 @@ fn tokens_only_for_its_own_pods() {
 }
 
 #[test]
-fn leases_and_csi_nodes_by_name() {
+fn row_17_leases_and_csi_nodes_by_name() {
     let named = |name: &str| json!({"metadata": {"name": name}});
     for what in ["coordination.k8s.io leases", "storage.k8s.io csinodes"] {
         assert_eq!(ask(CREATE, what, "", &Value::Null, &named("n1")), "");

@@ -256,7 +256,7 @@ proptest! {
 
     /// Whoever may grant a rule could have done already all that it allows.
     #[test]
-    fn nothing_covered_allows_more(
+    fn row_16_nothing_covered_allows_more(
         owner in prop::collection::vec(any_rule(), 0..4),
         servant in any_rule(),
         wishes in prop::collection::vec(any_wish(), 1..20),

@@ -183,7 +183,7 @@ async fn time_passes() {
 }
 
 #[tokio::test]
-async fn revocation_is_immediate() {
+async fn row_15_revocation_is_immediate() {
     let world = world();
     let (plain, of_pod) = (world.token(None).await, world.token(pod()).await);
     let of_secret = world.token(Some(Bound::Secret(reference("s", "secret-uid")))).await;
@@ -246,7 +246,7 @@ async fn a_terminating_pod_keeps_its_token_for_its_grace_and_a_minute() {
 }
 
 #[tokio::test]
-async fn forgeries_are_refused() {
+async fn row_14_forgeries_are_refused() {
     let world = world();
     let token = world.token(None).await;
     let parts: Vec<&str> = token.split('.').collect();
@@ -375,7 +375,7 @@ proptest::proptest! {
 
     /// No change of a token's text is good, whatever it hits.
     #[test]
-    fn mangled_tokens_are_refused(at in 0usize..2000, with in proptest::prelude::any::<char>(), insert in proptest::prelude::any::<bool>()) {
+    fn row_14_mangled_tokens_are_refused(at in 0usize..2000, with in proptest::prelude::any::<char>(), insert in proptest::prelude::any::<bool>()) {
         let (world, token) = mangling();
         let at = at % token.len();
         let mut mangled = token.clone();
