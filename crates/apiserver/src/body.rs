@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use coracle_api::Status;
+use coracle_clock::Clock;
 use futures::stream::{BoxStream, StreamExt};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -19,6 +21,9 @@ pub type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The most that a request body may hold: 3 MiB, the reference's limit (etcd's 1.5 MiB twice, for JSON overhead).
 pub const MAX_REQUEST_BYTES: usize = 3 * 1024 * 1024;
+
+/// How long a request may take to arrive: the reference's `--request-timeout`.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
 
 /// A response's body.
 pub enum Body {
@@ -146,8 +151,14 @@ where
     body.map_err(Into::into).boxed_unsync()
 }
 
-/// The whole of a request's body, or the refusal of one that is too large or breaks off.
-pub async fn read(mut body: Incoming) -> Result<Bytes, Status> {
+/// The whole of a request's body, or the refusal of one that is too large, too slow or breaks off.
+pub async fn read(body: Incoming) -> Result<Bytes, Status> {
+    let too_slow = || Status::timeout("request did not complete within the allotted timeout", 0);
+    // In real time: a client is no part of the cluster, whose clock may be stepped.
+    Clock::system().timeout(REQUEST_TIME, whole(body)).await.unwrap_or_else(|| Err(too_slow()))
+}
+
+async fn whole(mut body: Incoming) -> Result<Bytes, Status> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame =

@@ -4,11 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coracle_api::path::RequestInfo;
+use coracle_api::user::ANONYMOUS;
 use coracle_api::{Status, Subresource, User};
 use coracle_auth::impersonate::impersonate;
 use coracle_auth::{Attributes, Permit};
 use futures::FutureExt;
 use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use rustls_pki_types::CertificateDer;
 
@@ -27,6 +29,14 @@ pub(crate) enum Caller {
     },
     /// A part of this process: its identity is given, not proven.
     Local(Arc<User>),
+}
+
+/// Marks the answer to who has shown no good credential.
+#[derive(Debug, Clone, Copy)]
+struct ToStranger;
+
+pub(crate) fn is_to_stranger(answer: &Answer) -> bool {
+    answer.extensions().get::<ToStranger>().is_some()
 }
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -72,9 +82,28 @@ async fn filter(
     // Who asks. A credential that is bad is refused, never ignored.
     let user = match authenticate(&core, &mut parts.headers, &caller) {
         Ok(user) => user,
-        Err(status) => return refuse(status),
+        Err(status) => return to_stranger(refuse(status)),
     };
-    let wish = Attributes::of_request(user.clone(), &info);
+    let is_stranger = user.name == ANONYMOUS;
+    let answer = authenticated(core, (parts, body), info, format, user).await;
+    if is_stranger { to_stranger(answer) } else { answer }
+}
+
+fn to_stranger(mut answer: Answer) -> Answer {
+    answer.extensions_mut().insert(ToStranger);
+    answer
+}
+
+/// The request of somebody known, if only as anonymous.
+async fn authenticated(
+    core: Arc<Core>,
+    (mut parts, body): (Parts, Incoming),
+    info: RequestInfo,
+    format: Format,
+    user: Arc<User>,
+) -> Answer {
+    let refuse = |status: Status| respond::status(&status, format);
+    let wish = Attributes::of_request(user, &info);
     // In whose name: decided before authorisation, so that only the impersonated user's permissions count from here.
     let wish = match impersonate(&mut parts.headers, &wish, &core.authorizer) {
         Ok(Some(other)) => Attributes { user: other.user, ..wish },

@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use coracle_clock::Clock;
-use http::Request;
+use http::{Request, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -92,14 +93,21 @@ async fn connection(
     let certificates = tls.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
     let caller = Arc::new(Caller::Remote { certificates });
     let below = socket.clone();
+    let strangers = Arc::new(Strangers::default());
+    let counted = strangers.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (core, caller, below) = (core.clone(), caller.clone(), below.clone());
+        let (core, caller) = (core.clone(), caller.clone());
+        let (below, counted) = (below.clone(), counted.clone());
         async move {
             let stall = core.stalled_watch;
             let takes_gzip = compress::is_accepted(&request);
+            let is_multiplexed = request.version() == Version::HTTP_2;
             let answer = pipeline::answer(core, request.map(body::incoming), caller).await;
             if matches!(answer.body(), Body::Watch(_)) {
                 below.cut_after_stall(stall);
+            }
+            if is_multiplexed && pipeline::is_to_stranger(&answer) {
+                counted.count();
             }
             Ok::<_, Infallible>(if takes_gzip { compress::compress(answer) } else { answer })
         }
@@ -109,13 +117,35 @@ async fn connection(
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = socket.in_turns(serving.as_mut()) => ended,
-        () = stop.cancelled() => {
+        () = async { tokio::select! { () = stop.cancelled() => {}, () = strangers.first.cancelled() => {} } } => {
             serving.as_mut().graceful_shutdown();
-            socket.in_turns(serving).await
+            tokio::select! {
+                ended = socket.in_turns(serving) => ended,
+                () = strangers.too_many.cancelled() => return tracing::debug!(%peer, "a stranger asked on"),
+            }
         }
     };
     if let Err(e) = ended {
         tracing::debug!(%peer, "connection ended: {e}");
+    }
+}
+
+/// What a connection of HTTP/2 is asked by who shows no good credential. HTTP/2 lets a client ask for more than it pays
+/// for; as in the reference since CVE-2023-44487, the first such request is a connection's last. Those that were on their
+/// way already are answered, and a client that asks on regardless is cut.
+#[derive(Debug, Default)]
+struct Strangers {
+    asked: AtomicU32,
+    first: CancellationToken,
+    too_many: CancellationToken,
+}
+
+impl Strangers {
+    fn count(&self) {
+        self.first.cancel();
+        if self.asked.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS {
+            self.too_many.cancel();
+        }
     }
 }
 

@@ -30,14 +30,29 @@ impl Parsed {
 
 /// Reads exactly one JSON value.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, SyntaxError> {
-    let mut p = Parser { bytes, at: 0, open: Vec::new(), duplicates: Vec::new() };
+    parse_within(bytes, MAX_DEPTH)
+}
+
+fn parse_within(bytes: &[u8], depth_max: usize) -> Result<Parsed, SyntaxError> {
+    let mut p = Parser { bytes, at: 0, depth_max, open: Vec::new(), duplicates: Vec::new() };
     let value = p.document()?;
     Ok(Parsed { value, duplicates: p.duplicates })
 }
 
-/// Reads what this program wrote: by the faster parser, which gives up on deep nesting that [`parse`] takes.
+/// Reads what this program wrote: by the faster parser, which gives up on deep nesting that [`parse`] takes. The managed
+/// fields of an object nest as deep as the object, and stand in it.
 pub fn reread(bytes: &[u8]) -> Result<Value, SyntaxError> {
-    serde_json::from_slice(bytes).or_else(|_| parse(bytes).map(|parsed| parsed.value))
+    let deep = |_| parse_within(bytes, 2 * MAX_DEPTH).map(|parsed| parsed.value);
+    serde_json::from_slice(bytes).or_else(deep)
+}
+
+/// How deep lists and objects nest in a value.
+pub(crate) fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// A list or object whose end has not been read yet.
@@ -49,6 +64,7 @@ enum Open {
 struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
+    depth_max: usize,
     /// Kept here and not on the stack, so that depth costs heap only.
     open: Vec<Open>,
     duplicates: Vec<String>,
@@ -166,7 +182,7 @@ impl Parser<'_> {
     }
 
     fn check_depth(&self) -> Result<(), SyntaxError> {
-        if self.open.len() >= MAX_DEPTH {
+        if self.open.len() >= self.depth_max {
             return Err(SyntaxError("exceeded max depth".to_owned()));
         }
         Ok(())

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Decoded, PatchError, go_type};
 use crate::codec;
+use crate::codec::json::{MAX_DEPTH, depth};
 use crate::field::go_quote;
 
 /// The reference's bound on operations in one patch: applying costs quadratic time in the worst case.
@@ -90,7 +91,9 @@ fn apply_one(doc: &mut Value, o: &Operation, copied: &mut usize) -> Result<(), S
             Ok(())
         }
         "replace" => {
-            *find(doc, &o.path)? = value();
+            let value = value();
+            check_depth(&o.path, &value)?;
+            *find(doc, &o.path)? = value;
             Ok(())
         }
         "move" => {
@@ -175,7 +178,15 @@ fn find<'a>(doc: &'a mut Value, pointer: &str) -> Result<&'a mut Value, String> 
     .ok_or_else(|| format!("doc is missing key: {pointer}: missing value"))
 }
 
+/// One deep value below another, again and again, would make an object that nobody could read: the bound on what is
+/// read holds for what is patched, too.
+fn check_depth(pointer: &str, value: &Value) -> Result<(), String> {
+    let above = pointer.bytes().filter(|b| *b == b'/').count();
+    if above + depth(value) > MAX_DEPTH { Err("exceeded max depth".to_owned()) } else { Ok(()) }
+}
+
 fn add(doc: &mut Value, pointer: &str, value: Value) -> Result<(), String> {
+    check_depth(pointer, &value)?;
     let (container, token) = container(doc, pointer)?;
     match container {
         Value::Array(items) if token == "-" => items.push(value),

@@ -16,6 +16,8 @@ const TOKEN_SECONDS: i64 = 3607;
 /// A volume is readable by whatever user a container runs as.
 const DEFAULT_MODE: i64 = 0o644;
 const ROOT_CA: &str = "kube-root-ca.crt";
+/// What Go reads as true.
+const GO_TRUE: [&str; 6] = ["1", "t", "T", "true", "TRUE", "True"];
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
@@ -80,10 +82,10 @@ impl Plugin for ServiceAccount {
             return check_mirror(admit, pod);
         }
         let account = account(admit, pod, account_name(pod))?;
-        if object::annotation(&account, ENFORCE) != Some("true") {
+        if !object::annotation(&account, ENFORCE).is_some_and(|said| GO_TRUE.contains(&said)) {
             return Ok(());
         }
-        check_secrets(admit, pod, &account)
+        check_secrets(admit, pod, &account, adds_ephemeral)
     }
 }
 
@@ -168,50 +170,59 @@ fn check_mirror(admit: &Admit<'_>, pod: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// An account may limit its Pods to the secrets that it lists.
-fn check_secrets(admit: &Admit<'_>, pod: &Value, account: &Value) -> Result<(), Status> {
+/// An account may limit its Pods to the secrets that it lists. An ephemeral container is judged when it is added.
+fn check_secrets(
+    admit: &Admit<'_>,
+    pod: &Value,
+    account: &Value,
+    adds_ephemeral: bool,
+) -> Result<(), Status> {
     let listed = |key: &str, name: &str| {
         object::items(account, &[key]).iter().any(|s| object::text(s, &["name"]) == name)
     };
     let sa = object::name(account);
-    let refuse = |why: String| Err(admit.forbidden(object::name(pod), &why));
+    let refuse = |what: String, noun: &str| {
+        let why =
+            format!("{what} is not allowed because service account {sa} does not reference that {noun}");
+        Err(admit.forbidden(object::name(pod), &why))
+    };
+    let check_containers = |list: &str, word: &str| {
+        let containers = object::items(pod, &["spec", list]).iter();
+        let mut named = containers.flat_map(|c| secrets_of(c).map(move |found| (c, found)));
+        let Some((container, (by, secret))) = named.find(|(_, (_, secret))| !listed("secrets", secret))
+        else {
+            return Ok(());
+        };
+        let name = object::text(container, &["name"]);
+        refuse(format!("{word} {name} with {by} referencing secret.secretName=\"{secret}\""), "secret")
+    };
+    if adds_ephemeral {
+        return check_containers("ephemeralContainers", "ephemeral container");
+    }
     for volume in object::items(pod, &["spec", "volumes"]) {
         let secret = object::text(volume, &["secret", "secretName"]);
         if !secret.is_empty() && !listed("secrets", secret) {
-            return refuse(format!(
-                "volume with secret.secretName={secret:?} is not allowed because service account {sa} does not \
-                 reference that secret"
-            ));
+            return refuse(format!("volume with secret.secretName=\"{secret}\""), "secret");
         }
     }
-    for list in ["initContainers", "containers", "ephemeralContainers"] {
-        for container in object::items(pod, &["spec", list]) {
-            let name = object::text(container, &["name"]);
-            for secret in secrets_of(container) {
-                if !listed("secrets", secret) {
-                    return refuse(format!(
-                        "container {name} with envVar referencing secret.secretName={secret:?} is not allowed because \
-                         service account {sa} does not reference that secret"
-                    ));
-                }
-            }
-        }
-    }
-    for pull in object::items(pod, &["spec", "imagePullSecrets"]) {
+    check_containers("initContainers", "init container")?;
+    check_containers("containers", "container")?;
+    for (i, pull) in object::items(pod, &["spec", "imagePullSecrets"]).iter().enumerate() {
         let name = object::text(pull, &["name"]);
         if !listed("imagePullSecrets", name) {
-            return refuse(format!(
-                "imagePullSecrets[0].name={name:?} is not allowed because service account {sa} does not reference \
-                 that imagePullSecret"
-            ));
+            return refuse(format!("imagePullSecrets[{i}].name=\"{name}\""), "imagePullSecret");
         }
     }
     Ok(())
 }
 
-fn secrets_of(container: &Value) -> impl Iterator<Item = &str> {
-    let env = object::items(container, &["env"]);
-    let from = object::items(container, &["envFrom"]);
-    let keys = env.iter().map(|e| object::text(e, &["valueFrom", "secretKeyRef", "name"]));
-    keys.chain(from.iter().map(|e| object::text(e, &["secretRef", "name"]))).filter(|s| !s.is_empty())
+/// The secrets that a container's environment is made of, and how it names them.
+fn secrets_of(container: &Value) -> impl Iterator<Item = (String, &str)> {
+    let env = object::items(container, &["env"]).iter().map(|e| {
+        let by = format!("envVar {}", object::text(e, &["name"]));
+        (by, object::text(e, &["valueFrom", "secretKeyRef", "name"]))
+    });
+    let from = object::items(container, &["envFrom"]).iter();
+    let from = from.map(|e| ("envFrom".to_owned(), object::text(e, &["secretRef", "name"])));
+    env.chain(from).filter(|(_, secret)| !secret.is_empty())
 }

@@ -10,9 +10,14 @@ use serde_json::{Value, json};
 
 use super::{Call, Outcome, decode, select, versions};
 use crate::admission::{self, Admit};
+use crate::body::MAX_REQUEST_BYTES;
 use crate::managed;
 use crate::options::WriteOptions;
 use crate::server::Core;
+
+/// The most that an object may grow to, patch by patch. The reference's store takes 1.5 MiB of protobuf, which is up to
+/// twice as much in JSON; what is larger could not be sent back in one body, either.
+const OBJECT_BYTES_MAX: usize = MAX_REQUEST_BYTES;
 
 /// The members of metadata that only the server sets.
 const SERVER_SET: [&str; 5] =
@@ -208,6 +213,10 @@ pub(crate) async fn commit_put(
     expect: Expect,
     draft: Draft,
 ) -> Result<Arc<Version>, Lost> {
+    if draft.head.len() + draft.tail.len() > OBJECT_BYTES_MAX {
+        // A plain Go error in the reference: code 500 and no reason.
+        return Err(Lost::Failed(Status::new(500, "", "etcdserver: request is too large")));
+    }
     match core.store.commit(Txn::put(key, expect, draft)).await {
         Ok(done) => done
             .versions

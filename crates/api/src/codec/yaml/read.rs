@@ -9,11 +9,15 @@ use serde_json::{Map, Value};
 use super::YamlError;
 use super::scalar::{Meaning, resolve};
 use crate::codec::encode::go_float;
-use crate::codec::json::MAX_DEPTH;
+use crate::codec::json::{MAX_DEPTH, depth};
 
 /// How many values aliases may stand for in one text, so that a few lines cannot become gigabytes. A manifest that
 /// repeats itself by anchors has dozens.
 const MAX_ALIASED: usize = 100_000;
+/// How many values anchors may keep for their aliases. Anchors within anchors keep each value as often as they nest.
+const MAX_ANCHORED: usize = 300_000;
+/// A long text counts as one value for each so many bytes of it: about what a value takes in memory.
+const TEXT_WEIGHT: usize = 32;
 
 /// A document, and what a strict reading has against it.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,10 +88,18 @@ fn scan_error(e: &ScanError, text: &str) -> YamlError {
     YamlError(if line == 0 { words.to_owned() } else { format!("line {line}: {words}") })
 }
 
+fn excessive() -> YamlError {
+    YamlError("document contains excessive aliasing".to_owned())
+}
+
+fn too_deep() -> YamlError {
+    YamlError(format!("exceeded max depth of {MAX_DEPTH}"))
+}
+
 /// A list or map whose end has not come yet.
 struct Open {
     anchor: usize,
-    /// How many values are in it, for the bound on aliases.
+    /// How many values are in it, long texts weighed, for the bounds on anchors and aliases.
     size: usize,
     kind: OpenKind,
 }
@@ -111,6 +123,7 @@ struct Builder {
     open: Vec<Open>,
     root: Value,
     anchors: HashMap<usize, (Value, usize)>,
+    anchored: usize,
     aliased: usize,
     doubled: Vec<String>,
 }
@@ -138,14 +151,18 @@ impl Builder {
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(line),
             Event::Alias(id) => {
-                let (value, size) = match self.anchors.get(&id) {
-                    Some(found) => found.clone(),
-                    None => return Err(YamlError("anchor value contains itself".to_owned())),
+                let Some((value, size)) = self.anchors.get(&id) else {
+                    return Err(YamlError("anchor value contains itself".to_owned()));
                 };
                 self.aliased += size;
                 if self.aliased > MAX_ALIASED {
-                    return Err(YamlError("document contains excessive aliasing".to_owned()));
+                    return Err(excessive());
                 }
+                // What is deep itself may stand deep in the text.
+                if self.open.len() + depth(value) > MAX_DEPTH {
+                    return Err(too_deep());
+                }
+                let (value, size) = (value.clone(), *size);
                 self.put(value, size, line)
             }
             _ => Ok(()),
@@ -157,7 +174,7 @@ impl Builder {
             return Err(YamlError("invalid map key: a list or a map".to_owned()));
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(YamlError(format!("exceeded max depth of {MAX_DEPTH}")));
+            return Err(too_deep());
         }
         self.open.push(Open { anchor, size: 1, kind });
         Ok(())
@@ -169,14 +186,19 @@ impl Builder {
             OpenKind::List(items) => Value::Array(items),
             OpenKind::Map { map, .. } => Value::Object(map),
         };
-        self.remember(open.anchor, &value, open.size);
+        self.remember(open.anchor, &value, open.size)?;
         self.put(value, open.size, line)
     }
 
-    fn remember(&mut self, anchor: usize, value: &Value, size: usize) {
+    fn remember(&mut self, anchor: usize, value: &Value, size: usize) -> Result<(), YamlError> {
         if anchor != 0 {
+            self.anchored += size;
+            if self.anchored > MAX_ANCHORED {
+                return Err(excessive());
+            }
             self.anchors.insert(anchor, (value.clone(), size));
         }
+        Ok(())
     }
 
     fn awaits_key(&self) -> bool {
@@ -201,8 +223,9 @@ impl Builder {
             // The caller has turned these into strings.
             Meaning::Time | Meaning::Text => return Ok(()),
         };
-        self.remember(anchor, &value, 1);
-        self.put(value, 1, line)
+        let size = 1 + value.as_str().map_or(0, |text| text.len() / TEXT_WEIGHT);
+        self.remember(anchor, &value, size)?;
+        self.put(value, size, line)
     }
 
     /// Puts a finished value where it belongs: as a key, as a member, as an item, or as the document.
