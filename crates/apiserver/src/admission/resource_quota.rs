@@ -58,6 +58,7 @@ pub(crate) async fn commit_put(
     let Some(evaluator) = concerned(admit, call, obj) else {
         return write::commit_put(core, key, expect, draft).await;
     };
+    write::check_size(&draft)?;
     let _turn = core.quota_turns.of(admit.namespace).await;
     let mut last = String::new();
     for _ in 0..TRIES {

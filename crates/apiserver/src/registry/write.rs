@@ -207,16 +207,22 @@ pub(crate) enum Lost {
     Failed(Status),
 }
 
+/// That an object has not grown beyond what is stored.
+pub(crate) fn check_size(draft: &Draft) -> Result<(), Lost> {
+    if draft.head.len() + draft.tail.len() <= OBJECT_BYTES_MAX {
+        return Ok(());
+    }
+    // A plain Go error in the reference: code 500 and no reason.
+    Err(Lost::Failed(Status::new(500, "", "etcdserver: request is too large")))
+}
+
 pub(crate) async fn commit_put(
     core: &Core,
     key: &str,
     expect: Expect,
     draft: Draft,
 ) -> Result<Arc<Version>, Lost> {
-    if draft.head.len() + draft.tail.len() > OBJECT_BYTES_MAX {
-        // A plain Go error in the reference: code 500 and no reason.
-        return Err(Lost::Failed(Status::new(500, "", "etcdserver: request is too large")));
-    }
+    check_size(&draft)?;
     match core.store.commit(Txn::put(key, expect, draft)).await {
         Ok(done) => done
             .versions
