@@ -28,6 +28,7 @@ mod server;
 mod serving;
 mod socket;
 mod subresources;
+mod webhook;
 
 pub use body::Body;
 pub use control::forks::{Fork, Forks};

@@ -24,13 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::addresses::{self, Addresses};
 use crate::admission::resource_quota::Turns;
+use crate::admission::dynamic::{self, Hooks};
 use crate::body::{self, BoxError};
 use crate::control::{Kept, forks::Forks};
 use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::pipeline::{self, Caller};
 use crate::respond::Answer;
-use crate::{bootstrap, directory, expiry, kubernetes_service, peers, registry, serving};
+use crate::{bootstrap, directory, expiry, kubernetes_service, peers, registry, serving, webhook};
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -100,6 +101,8 @@ pub(crate) struct Core {
     directory: Arc<directory::Stored>,
     pub addresses: Addresses,
     pub quota_turns: Turns,
+    pub hooks: Arc<Hooks>,
+    pub webhooks: webhook::Clients,
     /// How this server proves itself to kubelets; made when the first is called.
     pub kubelet_tls: OnceLock<Arc<rustls::ClientConfig>>,
     pub metrics: Metrics,
@@ -179,6 +182,10 @@ impl Server {
         }
         let addresses = Addresses::new(config.service_cidr, config.node_ports.clone());
         config.store.observe(addresses::PREFIX, addresses.observer());
+        let hooks = Arc::new(Hooks::default());
+        for (prefix, observer) in dynamic::observers(&catalog, &hooks) {
+            config.store.observe(&prefix, observer);
+        }
         let tokens = Arc::new(Tokens::new(config.tokens, config.pki.token_keys(), config.clock.clone()));
         let core = Core {
             authenticator: Authenticator::new(
@@ -199,6 +206,8 @@ impl Server {
             tokens,
             addresses,
             quota_turns: Turns::default(),
+            hooks,
+            webhooks: webhook::Clients::default(),
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
             documents: Arc::default(),
@@ -226,11 +235,15 @@ impl Server {
     /// same there, and what is written to one is not seen by the other. Costs the same whatever the cluster holds.
     pub fn fork(&self, config: ForkConfig) -> Server {
         let core = &self.0;
-        let (state, policy, addresses) = core
-            .store
-            .hold(|state| (state, Arc::new(core.authorizer.policy().fork()), core.addresses.fork()));
+        let (state, policy, addresses, hooks) = core.store.hold(|state| {
+            let policy = Arc::new(core.authorizer.policy().fork());
+            (state, policy, core.addresses.fork(), Arc::new(core.hooks.fork()))
+        });
         let store = Store::fork(&state, core.clock.clone());
         for (prefix, observer) in directory::policy_observers(&core.catalog(), &policy) {
+            store.follow(&prefix, observer);
+        }
+        for (prefix, observer) in dynamic::observers(&core.catalog(), &hooks) {
             store.follow(&prefix, observer);
         }
         store.follow(addresses::PREFIX, addresses.observer());
@@ -247,6 +260,8 @@ impl Server {
             tokens: core.tokens.clone(),
             addresses,
             quota_turns: Turns::default(),
+            hooks,
+            webhooks: webhook::Clients::default(),
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
             documents: core.documents.clone(),

@@ -7,6 +7,8 @@ mod admission;
 mod control;
 #[path = "it/forms.rs"]
 mod forms;
+#[path = "it/hooks.rs"]
+mod hooks;
 #[path = "it/proofs/mod.rs"]
 mod proofs;
 #[path = "it/storage/mod.rs"]

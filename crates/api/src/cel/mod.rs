@@ -4,6 +4,7 @@
 //! declared types before it runs ([`Env::compile`]), and costs something when it does ([`Program::eval`]). Nothing here
 //! reads a clock or does IO: what an expression asks of the world, it asks of its [`Bindings`].
 
+pub mod admission;
 mod check;
 mod cost;
 pub mod declare;

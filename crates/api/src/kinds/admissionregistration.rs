@@ -1,5 +1,7 @@
 //! The rules of admissionregistration.k8s.io: webhooks and policies.
 
+mod expressions;
+
 use serde_json::{Map, Value, json};
 
 use super::core::pod::defaults::{child, children, set_pointer};
@@ -114,6 +116,7 @@ fn webhook(hook: &At<'_>, errs: &mut Errors) {
     meta::label_selector(&hook.get("namespaceSelector"), errs);
     meta::label_selector(&hook.get("objectSelector"), errs);
     client_config(&hook.get("clientConfig"), errs);
+    expressions::webhook(hook, errs);
     let versions = hook.get("admissionReviewVersions");
     if versions.is_empty() {
         errs.required(&versions.path, format!("must specify one of {}", REVIEW_VERSIONS.join(", ")));
@@ -204,11 +207,7 @@ impl Rules for ValidatingAdmissionPolicy {
             errs.required(&validations.path, words);
             errs.required(&annotations.path, words);
         }
-        for validation in validations.items() {
-            if validation.peek_text("expression").is_empty() {
-                errs.required(&validation.get("expression").path, "expression is not specified");
-            }
-        }
+        expressions::policy(&spec, errs);
     }
 
     facts!(conditional);

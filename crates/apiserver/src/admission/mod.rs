@@ -10,6 +10,7 @@ mod claim_resize;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_tolerations;
+pub(crate) mod dynamic;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -51,6 +52,7 @@ pub(crate) struct Admit<'a> {
     pub name: &'a str,
     pub sub: Option<Subresource>,
     pub old: Option<&'a Value>,
+    dry_run: bool,
 }
 
 impl<'a> Admit<'a> {
@@ -66,6 +68,7 @@ impl<'a> Admit<'a> {
             name: &call.name,
             sub: call.sub,
             old: None,
+            dry_run: false,
         }
     }
 
@@ -79,6 +82,11 @@ impl<'a> Admit<'a> {
 
     pub(crate) fn with_name(self, name: &'a str) -> Admit<'a> {
         Admit { name, ..self }
+    }
+
+    /// Whether nothing will be kept of the write, so that nobody may keep anything because of it.
+    pub(crate) fn for_dry_run(self, dry_run: bool) -> Admit<'a> {
+        Admit { dry_run, ..self }
     }
 
     pub(crate) fn is_kind(&self, group: &str, kind: &str) -> bool {
@@ -134,10 +142,18 @@ const PLUGINS: &[&dyn Plugin] = &[
     &pod_topology_labels::PodTopologyLabels,
 ];
 
-pub(crate) fn mutate(admit: &Admit<'_>, obj: &mut Value) -> Result<(), Status> {
+/// What the plugins make of the object, and then the hooks that objects of the cluster describe.
+pub(crate) async fn mutate(admit: &Admit<'_>, obj: &mut Value) -> Result<(), Status> {
+    mutate_by_plugins(admit, obj)?;
+    dynamic::mutate(admit, obj).await
+}
+
+fn mutate_by_plugins(admit: &Admit<'_>, obj: &mut Value) -> Result<(), Status> {
     PLUGINS.iter().try_for_each(|p| p.mutate(admit, obj))
 }
 
-pub(crate) fn validate(admit: &Admit<'_>, obj: Option<&Value>) -> Result<(), Status> {
-    PLUGINS.iter().try_for_each(|p| p.validate(admit, obj))
+/// `obj` is `None` for a deletion.
+pub(crate) async fn validate(admit: &Admit<'_>, obj: Option<&Value>) -> Result<(), Status> {
+    PLUGINS.iter().try_for_each(|p| p.validate(admit, obj))?;
+    dynamic::validate(admit, obj).await
 }

@@ -72,7 +72,7 @@ async fn once(
 ) -> Result<Result<Outcome, Status>, Taken> {
     let name = object::name(&candidate).to_owned();
     let key = super::key(kind, object::namespace(&candidate), &name);
-    let prepared = prepare(core, call, kind, candidate, options);
+    let prepared = prepare(core, call, kind, candidate, options).await;
     let (obj, _reserved) = match prepared {
         Ok(prepared) => prepared,
         Err(refused) => return Ok(Err(refused)),
@@ -95,7 +95,7 @@ async fn once(
     }
 }
 
-fn prepare(
+async fn prepare(
     core: &Core,
     call: &Call,
     kind: &Kind,
@@ -103,7 +103,7 @@ fn prepare(
     options: &WriteOptions,
 ) -> Result<(Value, crate::addresses::Reserved), Status> {
     crate::grants::check(core, call, kind, &candidate, None)?;
-    let mut obj = write::born(core, call, kind, candidate, options)?;
+    let mut obj = write::born(core, call, kind, candidate, options).await?;
     let reserved = core.addresses.for_create(kind, &mut obj)?;
     Ok((obj, reserved))
 }
@@ -112,11 +112,20 @@ fn prepare(
 pub(crate) fn to_stored(
     core: &Core,
     call: &Call,
+    sent: Value,
+) -> Result<(std::sync::Arc<Kind>, Value), Status> {
+    stored_from(core, &call.kind, sent)
+}
+
+/// As [`to_stored`], from any row.
+pub(crate) fn stored_from(
+    core: &Core,
+    row: &std::sync::Arc<Kind>,
     mut sent: Value,
 ) -> Result<(std::sync::Arc<Kind>, Value), Status> {
-    let kind = core.catalog().stored_as(&call.kind);
-    if call.kind.is_view {
-        call.kind.rules.to_stored(&mut sent);
+    let kind = core.catalog().stored_as(row);
+    if row.is_view {
+        row.rules.to_stored(&mut sent);
         let (shaped, _) = decode::shape(core, &kind, sent).map_err(Status::internal)?;
         sent = decode::defaulted(core, &kind, shaped);
     }

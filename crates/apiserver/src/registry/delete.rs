@@ -77,7 +77,8 @@ pub(crate) async fn object(core: &Core, call: &Call, options: &DeleteOptions) ->
         let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
         let old = decode_stored(&kind, &current)?;
         check_preconditions(&kind, &old, options)?;
-        admission::validate(&Admit::delete(core, call, &kind, &old), None)?;
+        let admit = Admit::delete(core, call, &kind, &old).for_dry_run(options.dry_run);
+        admission::validate(&admit, None).await?;
         match once(core, call, &kind, &current, old, options).await {
             Ok(deleted) => return Ok(deleted),
             Err(Lost::Race) => continue,

@@ -73,7 +73,7 @@ pub(crate) async fn change(
             if call.kind.is_view { new(&super::served(&call.kind, old.clone())?)? } else { new(&old)? };
         let (kind, sent) = create::to_stored(core, call, sent)?;
         crate::grants::check(core, call, &kind, &sent, Some(&old))?;
-        let mut obj = write::replaced(core, call, &kind, &old, sent, options)?;
+        let mut obj = write::replaced(core, call, &kind, &old, sent, options).await?;
         let _reserved = core.addresses.for_update(&kind, &mut obj, &old)?;
         if write::is_same(&obj, &old) {
             return Ok(Outcome::Stored(current));

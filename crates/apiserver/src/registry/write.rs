@@ -24,7 +24,7 @@ const SERVER_SET: [&str; 5] =
     ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"];
 
 /// A new object, from what its user sent to what will be stored. `kind` is the row that keeps it.
-pub(crate) fn born(
+pub(crate) async fn born(
     core: &Core,
     call: &Call,
     kind: &Kind,
@@ -33,8 +33,8 @@ pub(crate) fn born(
 ) -> Result<Value, Status> {
     let mut obj = sent;
     managed::created(core, call, kind, &mut obj, options);
-    let admit = Admit::create(core, call, kind);
-    admission::mutate(&admit, &mut obj)?;
+    let admit = Admit::create(core, call, kind).for_dry_run(options.dry_run);
+    admission::mutate(&admit, &mut obj).await?;
     let cx = call.cx(core);
     let m = object::metadata_mut(&mut obj);
     for key in SERVER_SET {
@@ -57,12 +57,12 @@ pub(crate) fn born(
     for words in kind.rules.warnings(&obj, None) {
         call.warn(words);
     }
-    admission::validate(&admit.with_name(object::name(&obj)), Some(&obj))?;
+    admission::validate(&admit.with_name(object::name(&obj)), Some(&obj)).await?;
     Ok(obj)
 }
 
 /// An object that replaces `old`, from what its user sent to what will be stored.
-pub(crate) fn replaced(
+pub(crate) async fn replaced(
     core: &Core,
     call: &Call,
     kind: &Kind,
@@ -74,8 +74,8 @@ pub(crate) fn replaced(
     let mut obj = sent;
     check_version(kind, old, &obj)?;
     managed::updated(core, call, kind, &mut obj, old, options);
-    let admit = Admit::update(core, call, kind, old);
-    admission::mutate(&admit, &mut obj)?;
+    let admit = Admit::update(core, call, kind, old).for_dry_run(options.dry_run);
+    admission::mutate(&admit, &mut obj).await?;
     keep_metadata(&mut obj, old);
     keep_other_half(kind, &mut obj, old, write);
     kind.rules.prepare_update(&call.cx(core), &mut obj, old, write);
@@ -89,7 +89,7 @@ pub(crate) fn replaced(
     for words in kind.rules.warnings(&obj, Some(old)) {
         call.warn(words);
     }
-    admission::validate(&admit, Some(&obj))?;
+    admission::validate(&admit, Some(&obj)).await?;
     Ok(obj)
 }
 

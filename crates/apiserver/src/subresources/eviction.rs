@@ -9,6 +9,7 @@ use coracle_store::Expect;
 use serde_json::{Value, json};
 
 use super::bodies;
+use crate::admission::{Admit, dynamic};
 use crate::options::{DeleteOptions, WriteOptions};
 use crate::registry::write::{self, Lost};
 use crate::registry::{Call, decode, delete, prefix};
@@ -20,13 +21,17 @@ const TRIES: usize = 16;
 
 pub(crate) async fn create(core: &Core, call: &Call, body: Bytes) -> Result<Answer, Status> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
-    let eviction = decode::object(core, call, &bodies::eviction(), &body, options.field_validation)?;
+    let mut eviction = decode::object(core, call, &bodies::eviction(), &body, options.field_validation)?;
     let name = object::name(&eviction);
     if !name.is_empty() && name != call.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object: BadRequest"));
     }
     let mut how = DeleteOptions::parse(&call.query, eviction.get("deleteOptions"))?;
     how.dry_run |= options.dry_run;
+    let kind = bodies::eviction();
+    let admit = Admit::create(core, call, &kind).for_dry_run(how.dry_run);
+    dynamic::mutate(&admit, &mut eviction).await?;
+    dynamic::validate(&admit, Some(&eviction)).await?;
     let pod = core.object("", "pods", &call.namespace, &call.name).ok_or_else(|| call.not_found())?;
     if !may_go_freely(&pod) {
         spend_budget(core, call, &pod, how.dry_run).await?;

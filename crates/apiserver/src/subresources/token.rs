@@ -20,7 +20,8 @@ pub(crate) async fn create(core: &Core, call: &Call, body: Bytes) -> Result<Answ
     let account =
         core.object("", "serviceaccounts", &call.namespace, &call.name).ok_or_else(|| call.not_found())?;
     // Before the audiences are filled in: a node may ask for those that its Pod names, of which none is one.
-    admission::validate(&Admit::create(core, call, &kind), Some(&request))?;
+    let admit = Admit::create(core, call, &kind).for_dry_run(options.dry_run);
+    admission::validate(&admit, Some(&request)).await?;
     fill_in(core, &mut request);
     tokens::validate_request(&request)?;
     let bound = bound(core, call, &request)?;

@@ -6,6 +6,7 @@ mod kubeconfig;
 mod sign;
 mod tls;
 mod token_keys;
+pub mod webhook;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,0 +1,111 @@
+//! The write as hooks see it: an AdmissionRequest, and the objects in the version that a hook asked for.
+
+use coracle_api::{Kind, Status, User};
+use serde_json::{Map, Value, json};
+
+use crate::admission::{Admit, Operation};
+use crate::registry::{decode, served};
+
+/// A write in the version of one row.
+#[derive(Debug)]
+pub(super) struct Versioned {
+    pub object: Value,
+    pub old: Value,
+}
+
+fn in_version(admit: &Admit<'_>, row: &Kind, value: &Value) -> Result<Value, Status> {
+    if admit.kind.storage != row.storage {
+        return Ok(value.clone());
+    }
+    let mut value = if row.is_view { served(row, value.clone())? } else { value.clone() };
+    decode::set_kind(row, &mut value);
+    Ok(value)
+}
+
+impl Versioned {
+    /// `null` stands for what there is not.
+    pub(super) fn new(admit: &Admit<'_>, row: &Kind, obj: Option<&Value>) -> Result<Versioned, Status> {
+        let one = |v: Option<&Value>| v.map_or(Ok(Value::Null), |v| in_version(admit, row, v));
+        Ok(Versioned { object: one(obj)?, old: one(admit.old)? })
+    }
+}
+
+/// What is the body's kind where the write is seen as one of `row`.
+fn kind_of(admit: &Admit<'_>, row: &Kind) -> Value {
+    // A subresource's body may be of another kind than the object: a Binding, a TokenRequest.
+    let of = if admit.kind.storage == row.storage { row } else { admit.kind };
+    json!({"group": of.group, "version": of.version, "kind": of.kind})
+}
+
+fn resource_of(row: &Kind) -> Value {
+    json!({"group": row.group, "version": row.version, "resource": row.plural})
+}
+
+fn user_info(user: &User) -> Value {
+    let mut out = Map::new();
+    for (key, value) in [("username", &user.name), ("uid", &user.uid)] {
+        if !value.is_empty() {
+            out.insert(key.into(), json!(value));
+        }
+    }
+    if !user.groups.is_empty() {
+        out.insert("groups".into(), json!(user.groups));
+    }
+    if !user.extra.is_empty() {
+        out.insert("extra".into(), json!(user.extra));
+    }
+    Value::Object(out)
+}
+
+/// The request's options, as the kind that the verb has.
+fn options(admit: &Admit<'_>) -> Value {
+    let kind = match admit.operation {
+        Operation::Create => "CreateOptions",
+        Operation::Update => {
+            let patches = admit.call.content_type.contains("patch+");
+            if patches { "PatchOptions" } else { "UpdateOptions" }
+        }
+        Operation::Delete => "DeleteOptions",
+    };
+    let mut out = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+    for key in ["fieldManager", "fieldValidation"] {
+        let value = crate::options::text(&admit.call.query, key);
+        if !value.is_empty() {
+            out[key] = json!(value);
+        }
+    }
+    if admit.dry_run {
+        out["dryRun"] = json!(["All"]);
+    }
+    out
+}
+
+/// The request without its objects, as expressions see it.
+pub(super) fn attributes(admit: &Admit<'_>, row: &Kind) -> Value {
+    let sub = admit.sub.map_or("", |s| s.name());
+    let mut out = json!({"uid": "", "kind": kind_of(admit, row), "resource": resource_of(row)});
+    if !sub.is_empty() {
+        out["subResource"] = json!(sub);
+    }
+    out["requestKind"] = kind_of(admit, admit.resource);
+    out["requestResource"] = resource_of(admit.resource);
+    for (key, value) in [("requestSubResource", sub), ("name", admit.name), ("namespace", admit.namespace)] {
+        if !value.is_empty() {
+            out[key] = json!(value);
+        }
+    }
+    out["operation"] = json!(admit.operation.name());
+    out["userInfo"] = user_info(admit.user);
+    out["dryRun"] = json!(admit.dry_run);
+    out["options"] = options(admit);
+    out
+}
+
+/// The request as an AdmissionReview carries it.
+pub(super) fn review(admit: &Admit<'_>, row: &Kind, versioned: &Versioned, uid: &str) -> Value {
+    let mut request = attributes(admit, row);
+    request["uid"] = json!(uid);
+    request["object"] = versioned.object.clone();
+    request["oldObject"] = versioned.old.clone();
+    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request})
+}
