@@ -94,3 +94,8 @@ pub fn compile(env: &Env, source: &str, wanted: &[Type]) -> Compiled {
         }
     })
 }
+
+/// What a mutation's expression must come to: a part of an object to apply, or the operations of a JSON patch.
+pub fn patch_type(applies: bool) -> Type {
+    if applies { Type::object("Object", []) } else { Type::list(Type::object("JSONPatch", [])) }
+}

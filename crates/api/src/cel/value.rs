@@ -340,7 +340,7 @@ impl<'a> List<'a> {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Val<'a>> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = Val<'a>> + '_ {
         (0..self.len()).filter_map(|at| self.get(at))
     }
 

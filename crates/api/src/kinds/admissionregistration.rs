@@ -229,6 +229,7 @@ impl Rules for MutatingAdmissionPolicy {
             errs.one_of(&mutation.get("patchType"), &["ApplyConfiguration", "JSONPatch"]);
         }
         errs.one_of(&spec.get("reinvocationPolicy"), &["IfNeeded", "Never"]);
+        expressions::mutating_policy(&spec, errs);
     }
 
     facts!(conditional);

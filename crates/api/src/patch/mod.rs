@@ -56,6 +56,11 @@ impl From<PatchError> for Status {
     }
 }
 
+/// `live` with what `applied` says laid over it, as an apply does, without an account of who owns what.
+pub fn lay_over<F: facts::Facts>(facts: Option<F>, live: &Value, applied: &Value) -> Value {
+    typed::merge(facts, live, applied)
+}
+
 /// A parsed patch document and what a strict decoding has against it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded<T> {

@@ -557,3 +557,67 @@ async fn expressions_are_checked_when_they_are_written() {
     let said = refused(json!({"validations": [{"expression": "params == null"}]})).await;
     assert!(said.contains("undeclared reference to 'params'"), "{said}");
 }
+
+/// What a mutating policy with these mutations makes of a ConfigMap with the data `k: v`.
+async fn mutated(root: &Client, spec: Value) -> Result<Value, String> {
+    for (plural, name) in
+        [("mutatingadmissionpolicybindings", "m-binding"), ("mutatingadmissionpolicies", "m")]
+    {
+        let _ = send(root, "DELETE", &format!("{REGISTRATION}/{plural}/{name}"), json!({})).await;
+    }
+    let mut policy = policy("m", json!({"reinvocationPolicy": "Never"}));
+    policy["kind"] = json!("MutatingAdmissionPolicy");
+    for (key, value) in spec.as_object().unwrap() {
+        policy["spec"][key] = value.clone();
+    }
+    let path = format!("{REGISTRATION}/mutatingadmissionpolicies");
+    send(root, "POST", &path, policy).await.map_err(|(_, why)| why)?;
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "m-binding"}, "spec": {"policyName": "m"}});
+    send(root, "POST", &format!("{REGISTRATION}/mutatingadmissionpolicybindings"), binding).await.unwrap();
+    let made = send(root, "POST", &format!("{MAPS}?dryRun=All"), config_map("c")).await;
+    made.map_err(|(code, why)| format!("{code} {why}"))
+}
+
+fn apply(expression: &str) -> Value {
+    json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}})
+}
+
+fn json_patch(expression: &str) -> Value {
+    json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
+}
+
+#[tokio::test]
+async fn mutating_policies_change_objects() {
+    let (_world, root) = world().await;
+    let labelled = "Object{metadata: Object.metadata{labels: {'a': variables.k}}, data: {'more': 'yes'}}";
+    let spec = json!({"variables": [{"name": "k", "expression": "object.data.k"}], "mutations": [
+        apply(labelled),
+        json_patch("[JSONPatch{op: 'test', path: '/data/k', value: 'v'}, JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('x/y'.replace('/', '.')), value: object.metadata.labels.a}]"),
+        json_patch("[JSONPatch{op: 'test', path: '/data/k', value: 'other'}, JSONPatch{op: 'remove', path: '/data/k'}]"),
+    ]});
+    let made = mutated(&root, spec).await.unwrap();
+    assert_eq!(made["metadata"]["labels"], json!({"a": "v"}));
+    assert_eq!(made["data"], json!({"k": "v", "more": "yes", "x.y": "v"}));
+
+    let failing = json!({"mutations": [json_patch("[JSONPatch{op: 'remove', path: '/no/such'}]")]});
+    let why = mutated(&root, failing.clone()).await.unwrap_err();
+    let words =
+        "422 configmaps \"c\" is forbidden: policy 'm' with binding 'm-binding' denied request: JSON Patch: ";
+    assert!(why.starts_with(words), "{why}");
+    let mut open = failing;
+    open["failurePolicy"] = json!("Ignore");
+    assert_eq!(mutated(&root, open).await.unwrap()["data"], json!({"k": "v"}));
+
+    let unmet = json!({"matchConditions": [{"name": "no", "expression": "false"}], "mutations": [apply(labelled)],
+        "variables": [{"name": "k", "expression": "'x'"}]});
+    assert_eq!(mutated(&root, unmet).await.unwrap()["data"], json!({"k": "v"}));
+    let misnamed = json!({"mutations": [apply("Object{metadata: Object.spec{}}")]});
+    let why = mutated(&root, misnamed).await.unwrap_err();
+    assert!(why.contains("unexpected type name \"Object.spec\", expected \"Object.metadata\""), "{why}");
+    let why = mutated(&root, json!({"mutations": [apply("[JSONPatch{op: 'add', path: '/a'}]")]}))
+        .await
+        .unwrap_err();
+    assert!(why.contains("spec.mutations[0].applyConfiguration.expression: Invalid value:"), "{why}");
+    assert!(why.contains("must evaluate to Object"), "{why}");
+}

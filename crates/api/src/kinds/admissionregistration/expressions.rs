@@ -1,7 +1,7 @@
 //! The expressions of webhooks and policies must compile before they are kept.
 
 use crate::at::At;
-use crate::cel::admission::{compile, env};
+use crate::cel::admission::{compile, env, patch_type};
 use crate::cel::{Decl, Env, Type};
 use crate::field::Errors;
 use crate::names;
@@ -13,11 +13,36 @@ pub(super) fn webhook(hook: &At<'_>, errs: &mut Errors) {
     conditions(&hook.get("matchConditions"), || env(Decl::Dyn, None, true), errs);
 }
 
-pub(super) fn policy(spec: &At<'_>, errs: &mut Errors) {
+/// What both kinds of policies have in common; gives the environment of their other expressions.
+fn shared(spec: &At<'_>, mutates: bool, errs: &mut Errors) -> Env {
     let params = spec.get("paramKind").is_set().then_some(Decl::Dyn);
     let env = env(Decl::Dyn, params, true);
+    let env = if mutates { env.with_patches() } else { env };
     conditions(&spec.get("matchConditions"), || env.clone(), errs);
-    let env = variables(spec, env, errs);
+    variables(spec, env, errs)
+}
+
+pub(super) fn mutating_policy(spec: &At<'_>, errs: &mut Errors) {
+    let env = shared(spec, true, errs);
+    for mutation in spec.get("mutations").items() {
+        let applies = mutation.peek_text("patchType") == "ApplyConfiguration";
+        let (own, other) =
+            if applies { ("applyConfiguration", "jsonPatch") } else { ("jsonPatch", "applyConfiguration") };
+        if mutation.has(other) {
+            let words = format!("may not be specified when patchType is {}", mutation.peek_text("patchType"));
+            errs.forbidden(&mutation.get(other).path, words);
+        }
+        let expression = mutation.get(own).get("expression");
+        if expression.text().trim().is_empty() {
+            errs.required(&expression.path, "expression is not specified");
+        } else {
+            check(&env, &expression, &[patch_type(applies)], errs);
+        }
+    }
+}
+
+pub(super) fn policy(spec: &At<'_>, errs: &mut Errors) {
+    let env = shared(spec, false, errs);
     for validation in spec.get("validations").items() {
         let expression = validation.get("expression");
         if expression.text().trim().is_empty() {

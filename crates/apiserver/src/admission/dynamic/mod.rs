@@ -5,6 +5,7 @@
 
 mod conditions;
 mod matching;
+mod mutation;
 mod policy;
 mod request;
 mod webhooks;
@@ -34,6 +35,8 @@ struct State {
     validating: Configured,
     policies: OrdMap<String, Arc<Policy>>,
     bindings: OrdMap<String, Arc<Binding>>,
+    mutating_policies: OrdMap<String, Arc<Policy>>,
+    mutating_bindings: OrdMap<String, Arc<Binding>>,
 }
 
 /// The hooks of a cluster.
@@ -65,7 +68,8 @@ impl Hooks {
     fn replace(&self, state: State) {
         let has_validating =
             !state.validating.is_empty() || !(state.policies.is_empty() || state.bindings.is_empty());
-        let has_mutating = !state.mutating.is_empty();
+        let has_mutating = !state.mutating.is_empty()
+            || !(state.mutating_policies.is_empty() || state.mutating_bindings.is_empty());
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         self.has_mutating.store(has_mutating, Ordering::Release);
         self.has_validating.store(has_validating, Ordering::Release);
@@ -78,6 +82,8 @@ impl Hooks {
             "validatingwebhookconfigurations" => put(&mut state.validating, name, now, Hook::read_all),
             "validatingadmissionpolicies" => put(&mut state.policies, name, now, Policy::read),
             "validatingadmissionpolicybindings" => put(&mut state.bindings, name, now, Binding::read),
+            "mutatingadmissionpolicies" => put(&mut state.mutating_policies, name, now, Policy::read),
+            "mutatingadmissionpolicybindings" => put(&mut state.mutating_bindings, name, now, Binding::read),
             _ => return,
         }
         self.replace(state);

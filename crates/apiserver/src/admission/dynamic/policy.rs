@@ -1,4 +1,4 @@
-//! ValidatingAdmissionPolicy: expressions that refuse, warn about or note a write.
+//! Admission policies and their bindings, and what validating ones do: refuse, warn about or note a write.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::State;
 use super::conditions::{self, Ask, Conditions, OUT_OF_BUDGET};
 use super::matching::Criteria;
+use super::mutation::{self, Mutation};
 use super::request::{self, Versioned};
 use crate::admission::Admit;
 
@@ -21,10 +22,12 @@ const MESSAGE_MAX: usize = 5 * 1024;
 /// A policy as it was written. Its expressions are compiled when the first write comes that it is for.
 #[derive(Debug)]
 pub(super) struct Policy {
-    name: String,
+    pub name: String,
     spec: Value,
-    criteria: Criteria,
-    ignores_failure: bool,
+    pub criteria: Criteria,
+    pub ignores_failure: bool,
+    /// Whether it wants to see again what others change after it.
+    pub sees_again: bool,
     /// `(apiVersion, kind)`
     param_kind: Option<(String, String)>,
     compiled: OnceLock<Rules>,
@@ -32,9 +35,9 @@ pub(super) struct Policy {
 
 #[derive(Debug)]
 pub(super) struct Binding {
-    name: String,
-    policy: String,
-    criteria: Criteria,
+    pub name: String,
+    pub policy: String,
+    pub criteria: Criteria,
     param: Option<Value>,
     actions: Vec<String>,
 }
@@ -44,6 +47,7 @@ pub(super) struct Rules {
     pub env: Env,
     pub conditions: Conditions,
     pub variables: Vec<(String, Program)>,
+    pub mutations: Vec<Mutation>,
     validations: Vec<Validation>,
     annotations: Vec<(String, Compiled)>,
 }
@@ -98,21 +102,24 @@ impl Policy {
             name: object::name(of).to_owned(),
             criteria: Criteria::read(object::at(&spec, &["matchConstraints"]), "resourceRules"),
             ignores_failure: object::text(&spec, &["failurePolicy"]) == "Ignore",
+            sees_again: object::text(&spec, &["reinvocationPolicy"]) == "IfNeeded",
             param_kind,
             spec,
             compiled: OnceLock::new(),
         }
     }
 
-    fn rules(&self) -> &Rules {
+    pub(super) fn rules(&self) -> &Rules {
         self.compiled.get_or_init(|| {
             let params = self.param_kind.is_some().then_some(Decl::Dyn);
-            Rules::compile(&self.spec, admission::env(Decl::Dyn, params, true))
+            let env = admission::env(Decl::Dyn, params, true);
+            let mutates = self.spec.get("mutations").is_some();
+            Rules::compile(&self.spec, if mutates { env.with_patches() } else { env })
         })
     }
 
     /// The row of the objects that are its parameters.
-    fn param_row(&self, admit: &Admit<'_>) -> Result<Option<Arc<Kind>>, String> {
+    pub(super) fn param_row(&self, admit: &Admit<'_>) -> Result<Option<Arc<Kind>>, String> {
         let Some((api_version, kind)) = &self.param_kind else { return Ok(None) };
         let found = admit.core.catalog().by_api_version(api_version, kind);
         let named =
@@ -151,7 +158,13 @@ impl Rules {
             (source, compiled)
         });
         let annotations = annotations.collect();
-        Rules { env, conditions, variables, validations, annotations }
+        let mutations = object::items(spec, &["mutations"]).iter().map(|m| {
+            let (source, applies) = mutation::expression_of(m);
+            let expression = admission::compile(&env, source, &[admission::patch_type(applies)]);
+            Mutation { source: source.trim().to_owned(), expression, applies }
+        });
+        let mutations = mutations.collect();
+        Rules { env, conditions, variables, mutations, validations, annotations }
     }
 
     /// Everything that speaks against the write.
@@ -247,7 +260,7 @@ impl Binding {
     }
 
     /// The parameters that the policy is to be asked with, once for each; `null` where it has none.
-    fn params(&self, admit: &Admit<'_>, row: Option<&Kind>) -> Result<Vec<Value>, String> {
+    pub(super) fn params(&self, admit: &Admit<'_>, row: Option<&Kind>) -> Result<Vec<Value>, String> {
         let (Some(row), Some(param)) = (row, &self.param) else { return Ok(vec![Value::Null]) };
         let said = object::text(param, &["namespace"]);
         let namespace = match (row.is_namespaced(), said) {
@@ -341,7 +354,12 @@ pub(super) fn validate(admit: &Admit<'_>, state: &State, obj: Option<&Value>) ->
     }
 }
 
-fn forbidden(admit: &Admit<'_>, obj: Option<&Value>, message: String, reason: &'static str) -> Status {
+pub(super) fn forbidden(
+    admit: &Admit<'_>,
+    obj: Option<&Value>,
+    message: String,
+    reason: &'static str,
+) -> Status {
     let name = if admit.name.is_empty() { obj.map_or("", object::name) } else { admit.name };
     let mut status = Status::forbidden(admit.resource.resource(), name, &message);
     status.reason = reason;

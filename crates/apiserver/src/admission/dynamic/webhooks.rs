@@ -1,4 +1,4 @@
-//! Admission webhooks: asked over HTTPS, in order where they may change the object, all at once where they may refuse.
+//! Admission webhooks, asked over HTTPS: in order where they may change the object, all at once where they may refuse.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,9 +14,10 @@ use serde_json::Value;
 use super::State;
 use super::conditions::{Ask, Conditions};
 use super::matching::Criteria;
+use super::mutation;
+use super::policy::{Binding, Policy};
 use super::request::{self, Versioned};
 use crate::admission::{Admit, mutate_by_plugins};
-use crate::registry::{create, decode};
 use crate::webhook::Endpoint;
 
 /// How long a webhook may take where its configuration does not say.
@@ -202,26 +203,56 @@ fn denied(name: &str, status: &Value) -> Status {
     Status::new(code.max(400), reason, words)
 }
 
-/// Asks, one after the other, every webhook that may change the object; then once more those that want to see what
-/// others made of it.
-pub(super) async fn mutate(admit: &Admit<'_>, state: Arc<State>, obj: &mut Value) -> Result<(), Status> {
-    let hooks: Vec<&Hook> = state.mutating.values().flat_map(|hooks| hooks.iter()).collect();
-    // What each has last seen, to tell whether it is to see the object again.
-    let mut seen: Vec<Option<Value>> = vec![None; hooks.len()];
-    let mut changed = false;
-    for (i, hook) in hooks.iter().enumerate() {
-        changed |= one(admit, hook, obj).await?;
-        if hook.sees_again {
-            seen[i] = Some(obj.clone());
+/// Whoever may change an object.
+enum Mutator<'a> {
+    Policy(&'a Policy, Vec<&'a Binding>),
+    Hook(&'a Hook),
+}
+
+impl Mutator<'_> {
+    fn sees_again(&self) -> bool {
+        match self {
+            Mutator::Policy(policy, _) => policy.sees_again,
+            Mutator::Hook(hook) => hook.sees_again,
         }
+    }
+
+    /// Whether it changed the object.
+    async fn run(&self, admit: &Admit<'_>, obj: &mut Value) -> Result<bool, Status> {
+        match self {
+            Mutator::Policy(policy, bindings) => mutation::mutate(admit, policy, bindings, obj),
+            Mutator::Hook(hook) => one(admit, hook, obj).await,
+        }
+    }
+}
+
+/// Policies first, then webhooks, each by name.
+fn mutators(state: &State) -> Vec<Mutator<'_>> {
+    let policies = state.mutating_policies.values().map(|policy| {
+        let bindings = state.mutating_bindings.values().filter(|b| b.policy == policy.name);
+        Mutator::Policy(policy, bindings.map(|b| &**b).collect())
+    });
+    policies.chain(state.mutating.values().flat_map(|hooks| hooks.iter()).map(Mutator::Hook)).collect()
+}
+
+/// Has everybody who may change the object do so, one after the other; then once more those that want to see what others
+/// made of it.
+pub(super) async fn mutate(admit: &Admit<'_>, state: Arc<State>, obj: &mut Value) -> Result<(), Status> {
+    let mutators = mutators(&state);
+    // What each has left, to tell whether it is to see the object again.
+    let mut left: Vec<Option<Value>> = Vec::with_capacity(mutators.len());
+    let mut changed = false;
+    for mutator in &mutators {
+        changed |= mutator.run(admit, obj).await?;
+        left.push(mutator.sees_again().then(|| obj.clone()));
     }
     if !changed {
         return Ok(());
     }
     mutate_by_plugins(admit, obj)?;
-    for (hook, seen) in hooks.iter().zip(seen) {
-        if seen.is_some_and(|seen| seen != *obj) {
-            one(admit, hook, obj).await?;
+    for (mutator, left) in mutators.iter().zip(left) {
+        if left.is_some_and(|left| left != *obj) {
+            mutator.run(admit, obj).await?;
         }
     }
     Ok(())
@@ -249,15 +280,7 @@ fn patched(admit: &Admit<'_>, row: &Arc<Kind>, obj: &Value, patch: &str) -> Resu
     let operations = patch::json::decode(&bytes).map_err(|e| e.to_string())?.patch;
     let mut made = Versioned::new(admit, row, Some(obj)).map_err(|e| e.message)?.object;
     patch::json::apply(&mut made, &operations).map_err(|e| e.to_string())?;
-    if admit.kind.storage != row.storage {
-        return Ok(made);
-    }
-    let core = admit.core;
-    decode::set_kind(row, &mut made);
-    let (made, _) = decode::shape(core, row, made)?;
-    let made = decode::defaulted(core, row, made);
-    let (_, stored) = create::stored_from(core, row, made).map_err(|e| e.message)?;
-    Ok(stored)
+    mutation::retyped(admit, row, made)
 }
 
 /// Asks, all at once, every webhook that may refuse. The first refusal, in their order, is the answer.
