@@ -37,6 +37,9 @@ const IDLE_MAX: usize = 16;
 /// The longest answer that is read: an object of the largest size that etcd takes, several times over.
 const ANSWER_MAX: usize = 16 << 20;
 
+/// How many CA bundles are kept parsed. A cluster has a few; the bound is for those that replace theirs day by day.
+const BUNDLES_MAX: usize = 256;
+
 type Sender = SendRequest<Full<Bytes>>;
 /// Where a connection goes, under what name, and who vouches for it.
 type Key = (String, String, [u8; 32]);
@@ -147,10 +150,13 @@ impl Endpoint {
         };
         while let Some(mut sender) = core.webhooks.take(&key) {
             // A connection that the other side has closed meanwhile has not seen the request: another one is tried.
-            if sender.ready().await.is_ok()
-                && let Ok(response) = sender.send_request(request()?).await
-            {
-                return finish(core, key, sender, response).await;
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.send_request(request()?).await {
+                Ok(response) => return finish(core, key, sender, response).await,
+                Err(e) if e.is_canceled() || e.is_closed() || e.is_incomplete_message() => {}
+                Err(e) => return Err(e.to_string()),
             }
         }
         let config = core.webhooks.config(print, ca)?;
@@ -259,7 +265,11 @@ impl Clients {
             return Ok(config);
         }
         let config = webhook::client_config(ca)?;
-        self.tls.lock().unwrap_or_else(PoisonError::into_inner).insert(print, config.clone());
+        let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= BUNDLES_MAX {
+            known.clear();
+        }
+        known.insert(print, config.clone());
         Ok(config)
     }
 }
