@@ -23,8 +23,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::{self, Addresses};
-use crate::admission::resource_quota::Turns;
 use crate::admission::dynamic::{self, Hooks};
+use crate::admission::resource_quota::Turns;
 use crate::body::{self, BoxError};
 use crate::control::{Kept, forks::Forks};
 use crate::metrics::Metrics;

@@ -34,9 +34,9 @@ async fn bind(core: &Core, call: &Call, binding: &Value, options: &WriteOptions)
     let kind = bodies::binding();
     let admit = Admit::create(core, call, &kind);
     let mut binding = binding.clone();
-    admission::mutate(&admit, &mut binding)?;
+    admission::mutate(&admit, &mut binding).await?;
     check(call, &binding)?;
-    admission::validate(&admit, Some(&binding))?;
+    admission::validate(&admit, Some(&binding)).await?;
     let binding = &binding;
     update::change(core, call, options, |pod| assigned(core, call, pod, binding)).await?;
     let done =
