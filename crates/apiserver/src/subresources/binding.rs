@@ -32,7 +32,7 @@ pub(crate) async fn create_for(
 
 async fn bind(core: &Core, call: &Call, binding: &Value, options: &WriteOptions) -> Result<Answer, Status> {
     let kind = bodies::binding();
-    let admit = Admit::create(core, call, &kind);
+    let admit = Admit::create(core, call, &kind).for_dry_run(options.dry_run);
     let mut binding = binding.clone();
     admission::mutate(&admit, &mut binding).await?;
     check(call, &binding)?;

@@ -364,6 +364,37 @@ async fn a_dry_run_asks_only_who_has_no_side_effects() {
     assert_eq!(webhook.asked()[0]["dryRun"], true);
 }
 
+#[tokio::test]
+async fn a_binding_and_an_eviction_are_each_asked_about_once() {
+    let (_world, root) = world().await;
+    let account = json!({"metadata": {"name": "default"}});
+    let _ = send(&root, "POST", "/api/v1/namespaces/default/serviceaccounts", account).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    send(&root, "POST", pods, pod).await.unwrap();
+    let webhook = Webhook::start().await;
+    let rules =
+        json!([{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["pods/*"]}]);
+    configure(&root, false, "v", vec![webhook.hook("/allow", json!({"rules": rules}))]).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    send(&root, "POST", &format!("{pods}/p/binding?dryRun=All"), binding.clone()).await.unwrap();
+    send(&root, "POST", &format!("{pods}/p/binding"), binding).await.unwrap();
+    send(&root, "POST", &format!("{pods}/p/eviction"), json!({"metadata": {"name": "p"}})).await.unwrap();
+    let seen: Vec<_> = webhook
+        .asked()
+        .iter()
+        .map(|r| format!("{} {} {} {}", r["operation"], r["subResource"], r["kind"]["kind"], r["dryRun"]))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            r#""CREATE" "binding" "Binding" true"#,
+            r#""CREATE" "binding" "Binding" false"#,
+            r#""CREATE" "eviction" "Eviction" false"#
+        ]
+    );
+}
+
 fn policy(name: &str, spec: Value) -> Value {
     let mut whole = json!({"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [{
         "operations": ["CREATE", "UPDATE", "DELETE"], "apiGroups": [""], "apiVersions": ["v1"],

@@ -19,7 +19,7 @@ use coracle_store::{Event, Observer};
 use imbl::OrdMap;
 use serde_json::Value;
 
-use super::Admit;
+use super::{Admit, Operation};
 use policy::{Binding, Policy};
 use webhooks::Hook;
 
@@ -115,10 +115,13 @@ pub(crate) fn observers(catalog: &Catalog, hooks: &Arc<Hooks>) -> Vec<(String, O
 }
 
 /// What decides on admission is not itself subject to it: a hook that refuses everything can be taken away. And who was
-/// asked about an eviction is not asked again about the deletion that it comes to.
+/// asked about an eviction or a binding is not asked again about the deletion or the change that it comes to.
 fn is_exempt(admit: &Admit<'_>) -> bool {
-    let evicts = admit.operation == super::Operation::Delete && admit.sub == Some(Subresource::Eviction);
-    admit.resource.group == GROUP || evicts
+    let follows = matches!(
+        (admit.operation, admit.sub),
+        (Operation::Delete, Some(Subresource::Eviction)) | (Operation::Update, Some(Subresource::Binding))
+    );
+    admit.resource.group == GROUP || follows
 }
 
 /// Has everybody who may change the object do so.
