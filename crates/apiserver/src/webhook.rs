@@ -1,11 +1,5 @@
 //! Calling webhooks: who they are, how they are reached, and what goes wrong with that, in the words of Go's client.
 
-#[expect(
-    dead_code,
-    reason = "custom resources, which convert between versions, are served on a branch of their own"
-)]
-pub(crate) mod conversion;
-
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
