@@ -250,3 +250,14 @@ impl Cause {
         Value::Object(out)
     }
 }
+
+/// Several errors as one, as apimachinery's `NewAggregate` prints them: each said once.
+pub fn aggregate(errors: Vec<String>) -> String {
+    let mut said: Vec<String> = Vec::with_capacity(errors.len());
+    for error in errors {
+        if !said.contains(&error) {
+            said.push(error);
+        }
+    }
+    if said.len() == 1 { said.remove(0) } else { format!("[{}]", said.join(", ")) }
+}

@@ -93,7 +93,7 @@ async fn connection(
     let certificates = tls.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
     let caller = Arc::new(Caller::Remote { certificates });
     let below = socket.clone();
-    let strangers = Arc::new(Strangers::default());
+    let strangers = Arc::new(Strangers::until(&stop));
     let counted = strangers.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let (core, caller) = (core.clone(), caller.clone());
@@ -117,7 +117,7 @@ async fn connection(
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = socket.in_turns(serving.as_mut()) => ended,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = strangers.first.cancelled() => {} } } => {
+        () = strangers.ends.cancelled() => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = socket.in_turns(serving) => ended,
@@ -133,16 +133,21 @@ async fn connection(
 /// What a connection of HTTP/2 is asked by who shows no good credential. HTTP/2 lets a client ask for more than it pays
 /// for; as in the reference since CVE-2023-44487, the first such request is a connection's last. Those that were on their
 /// way already are answered, and a client that asks on regardless is cut.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Strangers {
     asked: AtomicU32,
-    first: CancellationToken,
+    /// The first such request, or the server's stop.
+    ends: CancellationToken,
     too_many: CancellationToken,
 }
 
 impl Strangers {
+    fn until(stop: &CancellationToken) -> Strangers {
+        Strangers { asked: AtomicU32::new(0), ends: stop.child_token(), too_many: CancellationToken::new() }
+    }
+
     fn count(&self) {
-        self.first.cancel();
+        self.ends.cancel();
         if self.asked.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS {
             self.too_many.cancel();
         }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use coracle_api::field::go_quote;
 use coracle_api::object::{at, items, name, text};
-use coracle_api::status::{Resource, Status};
+use coracle_api::status::{Resource, Status, aggregate};
 use coracle_api::user::User;
 use serde_json::Value;
 
 use crate::attributes::{Attributes, ResourceTarget};
 use crate::authorizer::Authorizer;
-use crate::rbac::{GROUP, Policy, Rule, aggregate, url_covers};
+use crate::rbac::{GROUP, Policy, Rule, url_covers};
 
 /// A Role, ClusterRole or binding of either, about to be written.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use coracle_api::field::go_quote;
 use coracle_api::object::{items, text};
+use coracle_api::status::aggregate;
 use coracle_api::user::{SERVICE_ACCOUNT_PREFIX, User};
 use imbl::{HashMap, OrdMap};
 use serde_json::{Map, Value, json};
@@ -253,17 +254,6 @@ impl Binding {
 fn missing_role(namespace: &str, name: &str) -> String {
     let kind = if namespace.is_empty() { "clusterrole" } else { "role" };
     format!("{kind}.{GROUP} {} not found", go_quote(name))
-}
-
-/// Several errors as one, as apimachinery's `NewAggregate` prints them: each said once.
-pub(crate) fn aggregate(errors: Vec<String>) -> String {
-    let mut said: Vec<String> = Vec::with_capacity(errors.len());
-    for error in errors {
-        if !said.contains(&error) {
-            said.push(error);
-        }
-    }
-    if said.len() == 1 { said.remove(0) } else { format!("[{}]", said.join(", ")) }
 }
 
 impl Subject {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use coracle_api::field::{Errors, Path};
 use coracle_api::object::{at, items, map_at_mut, namespace, text};
-use coracle_api::status::Status;
+use coracle_api::status::{Status, aggregate};
 use coracle_api::user::User;
 use serde_json::{Map, Value, json};
 
 use crate::attributes::{Attributes, ResourceTarget};
 use crate::authorizer::{Authorizer, Decision};
-use crate::rbac::{Rule, aggregate};
+use crate::rbac::Rule;
 
 const GROUP: &str = "authorization.k8s.io";
 
@@ -181,7 +181,7 @@ fn resource_rule(rule: &Rule) -> Value {
     Rule { non_resource_urls: Vec::new(), ..rule.clone() }.to_value()
 }
 
-/// The `status.userInfo` of a SelfSubjectReview and `status.user` of a TokenReview.
+/// A user as reviews show one: of a SelfSubjectReview, a TokenReview, an AdmissionReview.
 pub fn user_info(user: &User) -> Value {
     let mut out = Map::new();
     for (key, value) in [("username", &user.name), ("uid", &user.uid)] {

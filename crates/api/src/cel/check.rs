@@ -390,24 +390,24 @@ fn constant(literal: &LiteralValue) -> Typed {
 
 /// A type's name where it stands for the type itself.
 fn named_type(name: &str) -> Option<Type> {
-    Some(match name {
-        "bool" => Type::Bool,
-        "int" => Type::Int,
-        "uint" => Type::Uint,
-        "double" => Type::Double,
-        "string" => Type::String,
-        "bytes" => Type::Bytes,
-        "null_type" => Type::Null,
-        "list" => Type::list(Type::Dyn),
-        "map" => Type::map(Type::Dyn, Type::Dyn),
-        "type" => Type::Type(Type::Dyn.into()),
-        "optional_type" => Type::optional(Type::Dyn),
-        "google.protobuf.Timestamp" => Type::Timestamp,
-        "google.protobuf.Duration" => Type::Duration,
-        "net.IP" => Type::Opaque("net.IP"),
-        "net.CIDR" => Type::Opaque("net.CIDR"),
-        _ => return None,
-    })
+    let named = [
+        Type::Bool,
+        Type::Int,
+        Type::Uint,
+        Type::Double,
+        Type::String,
+        Type::Bytes,
+        Type::Null,
+        Type::list(Type::Dyn),
+        Type::map(Type::Dyn, Type::Dyn),
+        Type::Type(Type::Dyn.into()),
+        Type::optional(Type::Dyn),
+        Type::Timestamp,
+        Type::Duration,
+        Type::Opaque("net.IP"),
+        Type::Opaque("net.CIDR"),
+    ];
+    named.into_iter().find(|ty| ty.value_name() == name)
 }
 
 fn folded(node: Node, is_constant: bool) -> Node {

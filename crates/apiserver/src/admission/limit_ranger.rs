@@ -2,6 +2,7 @@
 
 use coracle_api::quantity::Quantity;
 use coracle_api::resources::{self, Count, Resources, Side};
+use coracle_api::status::aggregate;
 use coracle_api::{Status, Subresource, object};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +28,7 @@ impl Plugin for LimitRanger {
         let Some(obj) = obj.filter(|_| is_limited(admit)) else { return Ok(()) };
         for range in admit.core.objects("", "limitranges", admit.namespace)? {
             let why = if admit.is_kind("", "Pod") { of_pod(&range, obj) } else { of_claim(&range, obj) };
-            if let Some(why) = aggregate(why) {
+            if let Some(why) = refusal(why) {
                 return Err(admit.forbidden(object::name(obj), &why));
             }
         }
@@ -47,15 +48,8 @@ fn is_limited(admit: &Admit<'_>) -> bool {
     concerned && !admit.old.is_some_and(object::is_deleting)
 }
 
-/// Several complaints as the reference joins them.
-fn aggregate(mut complaints: Vec<String>) -> Option<String> {
-    let mut seen = std::collections::HashSet::new();
-    complaints.retain(|c| seen.insert(c.clone()));
-    match complaints.as_slice() {
-        [] => None,
-        [one] => Some(one.clone()),
-        more => Some(format!("[{}]", more.join(", "))),
-    }
+fn refusal(complaints: Vec<String>) -> Option<String> {
+    (!complaints.is_empty()).then(|| aggregate(complaints))
 }
 
 fn limits<'a>(range: &'a Value, kind: &'static str) -> impl Iterator<Item = &'a Value> {
@@ -330,7 +324,7 @@ mod tests {
         ];
         for (kind, bound, amount, requests, limits, want) in cases {
             let range = json!({"spec": {"limits": [{"type": kind, bound: {"cpu": amount}}]}});
-            let said = aggregate(of_pod(&range, &pod(requests, limits))).unwrap_or_default();
+            let said = refusal(of_pod(&range, &pod(requests, limits))).unwrap_or_default();
             assert_eq!(said, want);
         }
     }
@@ -340,7 +334,7 @@ mod tests {
         let range = json!({"spec": {"limits": [{"type": "Container", "min": {"cpu": "1"}, "max": {"memory": "1Gi"}},
             {"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "2Gi"}}]}});
         assert_eq!(
-            aggregate(of_pod(&range, &pod(json!({}), json!({})))).unwrap(),
+            refusal(of_pod(&range, &pod(json!({}), json!({})))).unwrap(),
             "[minimum cpu usage per Container is 1.  No request is specified, maximum memory usage per Container is \
              1Gi.  No limit is specified]"
         );
@@ -350,7 +344,7 @@ mod tests {
             ("2Gi", ""),
         ] {
             let claim = json!({"spec": {"resources": {"requests": {"storage": asked}}}});
-            assert_eq!(aggregate(of_claim(&range, &claim)).unwrap_or_default(), want);
+            assert_eq!(refusal(of_claim(&range, &claim)).unwrap_or_default(), want);
         }
     }
 }

@@ -68,11 +68,7 @@ pub(crate) async fn commit_put(
             txn.ops.push(Op::Put(charge.key, charge.draft));
         }
         match core.store.commit(txn).await {
-            Ok(done) => {
-                let stored = done.versions.into_iter().next();
-                return stored
-                    .ok_or_else(|| Lost::Failed(Status::internal("the store kept nothing of a write")));
-            }
+            Ok(done) => return write::first(done),
             Err(Error::Conflict { key: taken, .. }) if *taken != *key => {
                 last = taken.rsplit('/').next().unwrap_or_default().to_owned();
             }

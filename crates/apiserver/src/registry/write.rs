@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coracle_api::field::Errors;
 use coracle_api::rules::Write;
 use coracle_api::{Kind, Status, Subresource, codec, meta, object};
-use coracle_store::{Draft, Error, Expect, Op, Txn, Version};
+use coracle_store::{Committed, Draft, Error, Expect, Op, Txn, Version};
 use serde_json::{Value, json};
 
 use super::{Call, Outcome, decode, select, versions};
@@ -223,14 +223,13 @@ pub(crate) async fn commit_put(
     draft: Draft,
 ) -> Result<Arc<Version>, Lost> {
     check_size(&draft)?;
-    match core.store.commit(Txn::put(key, expect, draft)).await {
-        Ok(done) => done
-            .versions
-            .into_iter()
-            .next()
-            .ok_or_else(|| Lost::Failed(Status::internal("the store kept nothing of a write"))),
-        Err(e) => Err(lost(e)),
-    }
+    core.store.commit(Txn::put(key, expect, draft)).await.map_err(lost).and_then(first)
+}
+
+/// What the first of a transaction's writes has put.
+pub(crate) fn first(done: Committed) -> Result<Arc<Version>, Lost> {
+    let first = done.versions.into_iter().next();
+    first.ok_or_else(|| Lost::Failed(Status::internal("the store kept nothing of a write")))
 }
 
 pub(crate) async fn commit_delete(core: &Core, version: &Version) -> Result<(), Lost> {

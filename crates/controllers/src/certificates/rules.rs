@@ -87,8 +87,7 @@ fn just(usages: &[String], auth: &str) -> Result<(), String> {
     if said == least || said == most {
         return Ok(());
     }
-    let mut wanted: Vec<&str> = most.into_iter().collect();
-    wanted.sort_unstable();
+    let wanted: Vec<&str> = most.into_iter().collect();
     Err(format!("usages did not match [{}]", wanted.join(" ")))
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use coracle_api::cel::admission::{Compiled, compile};
 use coracle_api::cel::{self, Bindings, Decision, Env, EvalError, PER_CALL_LIMIT, Request, Type, Val};
-use coracle_api::{User, object};
+use coracle_api::{Kind, User, object};
 use coracle_auth::attributes::{Attributes, ResourceTarget};
 use coracle_auth::authorizer;
 use serde_json::Value;
 
+use super::request::{self, Versioned};
 use crate::admission::Admit;
 
 /// What was said where a policy has spent what it may.
@@ -68,18 +69,18 @@ impl Conditions {
 
 /// Answers what expressions ask of `authorizer`, as the authorisers of this server do.
 #[derive(Debug)]
-pub(super) struct Ask<'a> {
+struct Ask<'a> {
     authorizer: &'a authorizer::Authorizer,
     user: Arc<User>,
 }
 
 impl<'a> Ask<'a> {
-    pub(super) fn new(admit: &Admit<'a>) -> Ask<'a> {
+    fn new(admit: &Admit<'a>) -> Ask<'a> {
         Ask { authorizer: &admit.core.authorizer, user: admit.user.clone() }
     }
 
     /// What `authorizer.requestResource` asks about.
-    pub(super) fn resource(admit: &Admit<'_>) -> Request {
+    fn resource(admit: &Admit<'_>) -> Request {
         Request {
             group: admit.resource.group.to_string(),
             resource: admit.resource.plural.to_string(),
@@ -88,6 +89,31 @@ impl<'a> Ask<'a> {
             name: admit.name.to_owned(),
             ..Request::default()
         }
+    }
+}
+
+/// What every expression about one write may name, beside the objects.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    request: Value,
+    namespace: Value,
+    ask: Ask<'a>,
+    resource: Request,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(admit: &Admit<'a>, row: &Kind, namespace: Value) -> Facts<'a> {
+        let request = request::attributes(admit, row);
+        Facts { request, namespace, ask: Ask::new(admit), resource: Ask::resource(admit) }
+    }
+
+    pub(super) fn bind<'b>(&'b self, env: &'b Env, objects: &'b Versioned) -> Bindings<'b> {
+        Bindings::new(env)
+            .json("object", &objects.object)
+            .json("oldObject", &objects.old)
+            .json("request", &self.request)
+            .json("namespaceObject", &self.namespace)
+            .authorizer(&self.ask, Some(self.resource.clone()))
     }
 }
 

@@ -5,9 +5,9 @@ use coracle_api::patch::{self, PatchError};
 use coracle_api::{Kind, Status, object};
 use serde_json::{Map, Value};
 
-use super::conditions::{self, Ask, OUT_OF_BUDGET};
+use super::conditions::{self, Facts, OUT_OF_BUDGET};
 use super::policy::{self, Binding, Policy};
-use super::request::{self, Versioned};
+use super::request::Versioned;
 use crate::admission::Admit;
 use crate::registry::{create, decode};
 
@@ -71,19 +71,12 @@ fn asked(
     params: &Value,
 ) -> Result<Result<Value, String>, Status> {
     let rules = policy.rules();
-    let request = request::attributes(admit, row);
-    let namespace = policy::namespace(admit)?;
-    let (ask, mut budget) = (Ask::new(admit), coracle_api::cel::BUDGET);
+    let facts = Facts::new(admit, row, policy::namespace(admit)?);
+    let mut budget = coracle_api::cel::BUDGET;
     let mut now = obj.clone();
     for (i, mutation) in rules.mutations.iter().enumerate() {
         let versioned = Versioned::new(admit, row, Some(&now))?;
-        let bindings = Bindings::new(&rules.env)
-            .json("object", &versioned.object)
-            .json("oldObject", &versioned.old)
-            .json("request", &request)
-            .json("namespaceObject", &namespace)
-            .json("params", params)
-            .authorizer(&ask, Some(Ask::resource(admit)));
+        let bindings = facts.bind(&rules.env, &versioned).json("params", params);
         if i == 0 {
             match rules.conditions.hold(&bindings) {
                 Ok(true) => {}

@@ -10,10 +10,10 @@ use coracle_api::{Kind, Status, object};
 use serde_json::Value;
 
 use super::State;
-use super::conditions::{self, Ask, Conditions, OUT_OF_BUDGET};
+use super::conditions::{self, Conditions, Facts, OUT_OF_BUDGET};
 use super::matching::Criteria;
 use super::mutation::{self, Mutation};
-use super::request::{self, Versioned};
+use super::request::Versioned;
 use crate::admission::Admit;
 
 /// The longest message that an expression may make, in bytes.
@@ -378,19 +378,11 @@ fn asked(
     params: &[Value],
 ) -> Result<Vec<Denial>, Status> {
     let versioned = Versioned::new(admit, row, obj)?;
-    let request = request::attributes(admit, row);
-    let namespace = namespace(admit)?;
-    let ask = Ask::new(admit);
+    let facts = Facts::new(admit, row, namespace(admit)?);
     let rules = policy.rules();
     let mut denials = Vec::new();
     for params in params {
-        let bindings = Bindings::new(&rules.env)
-            .json("object", &versioned.object)
-            .json("oldObject", &versioned.old)
-            .json("request", &request)
-            .json("namespaceObject", &namespace)
-            .json("params", params)
-            .authorizer(&ask, Some(Ask::resource(admit)));
+        let bindings = facts.bind(&rules.env, &versioned).json("params", params);
         denials.extend(rules.denials(bindings, policy.ignores_failure));
     }
     Ok(denials)

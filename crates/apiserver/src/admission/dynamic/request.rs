@@ -1,7 +1,8 @@
 //! The write as hooks see it: an AdmissionRequest, and the objects in the version that a hook asked for.
 
-use coracle_api::{Kind, Status, User};
-use serde_json::{Map, Value, json};
+use coracle_api::{Kind, Status};
+use coracle_auth::review::user_info;
+use serde_json::{Value, json};
 
 use crate::admission::{Admit, Operation};
 use crate::registry::{decode, served};
@@ -39,22 +40,6 @@ fn kind_of(admit: &Admit<'_>, row: &Kind) -> Value {
 
 fn resource_of(row: &Kind) -> Value {
     json!({"group": row.group, "version": row.version, "resource": row.plural})
-}
-
-fn user_info(user: &User) -> Value {
-    let mut out = Map::new();
-    for (key, value) in [("username", &user.name), ("uid", &user.uid)] {
-        if !value.is_empty() {
-            out.insert(key.into(), json!(value));
-        }
-    }
-    if !user.groups.is_empty() {
-        out.insert("groups".into(), json!(user.groups));
-    }
-    if !user.extra.is_empty() {
-        out.insert("extra".into(), json!(user.extra));
-    }
-    Value::Object(out)
 }
 
 /// The request's options, as the kind that the verb has.

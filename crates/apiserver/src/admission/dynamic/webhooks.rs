@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use coracle_api::cel::{Bindings, Decl, Env, admission};
+use coracle_api::cel::{Decl, Env, admission};
 use coracle_api::field::go_quote;
 use coracle_api::{Kind, Status, object, patch};
 use futures::future;
 use serde_json::Value;
 
 use super::State;
-use super::conditions::{Ask, Conditions};
+use super::conditions::{Conditions, Facts};
 use super::matching::Criteria;
 use super::mutation;
 use super::policy::{Binding, Policy};
@@ -77,15 +77,8 @@ impl Hook {
             return Ok(Some(row));
         }
         let versioned = Versioned::new(admit, &row, obj)?;
-        let request = request::attributes(admit, &row);
-        let ask = Ask::new(admit);
-        let bindings = Bindings::new(env)
-            .json("object", &versioned.object)
-            .json("oldObject", &versioned.old)
-            .json("request", &request)
-            .json("namespaceObject", &Value::Null)
-            .authorizer(&ask, Some(Ask::resource(admit)));
-        match conditions.hold(&bindings) {
+        let facts = Facts::new(admit, &row, Value::Null);
+        match conditions.hold(&facts.bind(env, &versioned)) {
             Ok(true) => Ok(Some(row)),
             Ok(false) => Ok(None),
             Err(_) if self.ignores_failure => Ok(None),
