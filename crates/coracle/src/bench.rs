@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod flight;
 mod forks;
+mod heartbeats;
 mod load;
 mod pods;
 mod process;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::client::Api;
 use super::cluster::{Cluster, Kind};
 use super::flight::{IN_FLIGHT, Load};
+use super::heartbeats::{self, Heartbeats};
 use super::load::pod;
 use super::report::{Measured, Report, micros};
 use super::rows;
@@ -53,14 +54,16 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     let cluster = Cluster::start(Kind::ApiOnly, clock).await?;
     let target = cluster.target(namespace, clock)?;
-    fill(&target, sizes, report).await?;
+    let heartbeats = fill(&target, sizes, report).await?;
     clock.sleep(SETTLE).await;
     let memory = Measured::figure(cluster.memory_mib()?);
     report.add(&rows::SCALE_MEMORY, memory.of_size(sizes.is_usual()));
     read(&target, sizes, report).await?;
+    drop(heartbeats);
     let cluster = cluster.restart(clock).await?;
     report.add(&rows::SCALE_RESTART, Measured::time(cluster.ready).of_size(sizes.is_usual()));
     let target = cluster.target(namespace, clock)?;
+    let heartbeats = Heartbeats::start(&target, node_names(sizes)).await?;
     let found = names_in(&target, sizes.pods / PODS_A_NAMESPACE - 1).await?;
     if found != PODS_A_NAMESPACE {
         bail!("after the restart a namespace has {found} Pods, not {PODS_A_NAMESPACE}");
@@ -68,13 +71,17 @@ pub(crate) async fn measure(
     clock.sleep(SETTLE).await;
     let memory = Measured::figure(cluster.memory_mib()?);
     report.add(&rows::SCALE_RESTARTED, memory.of_size(sizes.is_usual()));
+    drop(heartbeats);
     Ok(())
 }
 
-async fn fill(target: &Target, sizes: Sizes, report: &mut Report) -> anyhow::Result<()> {
+/// Nodes that stay alive, and the Pods on them.
+async fn fill(target: &Target, sizes: Sizes, report: &mut Report) -> anyhow::Result<Heartbeats> {
     let load = Load::new(target).await?;
     let nodes = |api: Api, i| async move { api.post("/api/v1/nodes", &node(i)).await.map(drop) };
     load.run(sizes.nodes, IN_FLIGHT, nodes).await?;
+    heartbeats::begin(&load, &node_names(sizes), &target.clock).await?;
+    let heartbeats = Heartbeats::start(target, node_names(sizes)).await?;
     for number in 0..sizes.pods / PODS_A_NAMESPACE {
         target.in_namespace(&namespace(target, number)).prepare().await?;
     }
@@ -86,7 +93,7 @@ async fn fill(target: &Target, sizes: Sizes, report: &mut Report) -> anyhow::Res
     };
     let taken = load.run(sizes.pods, IN_FLIGHT, pods).await?;
     report.add(&rows::SCALE_LOAD, taken.measured(target)?);
-    Ok(())
+    Ok(heartbeats)
 }
 
 async fn read(target: &Target, sizes: Sizes, report: &mut Report) -> anyhow::Result<()> {
@@ -124,6 +131,10 @@ fn pods_of(target: &Target, number: usize) -> String {
 
 fn node_name(number: usize) -> String {
     format!("node-{number:05}")
+}
+
+fn node_names(sizes: Sizes) -> Vec<String> {
+    (0..sizes.nodes).map(node_name).collect()
 }
 
 /// A node as a kubelet registers it.
