@@ -1,8 +1,10 @@
 //! What is served right now: the built-in kinds and the custom ones, found by path, by body or by storage.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use crate::custom::version_rank;
 use crate::kinds::{KINDS, Kind, Text};
 
 /// The served kinds. Cheap to clone; a change makes a new catalog.
@@ -12,6 +14,8 @@ pub struct Catalog(Arc<Index>);
 #[derive(Default)]
 struct Index {
     kinds: Vec<Arc<Kind>>,
+    /// Rows of custom resources that no request reaches, but in whose version objects are stored.
+    unserved: Vec<Arc<Kind>>,
     /// Positions by plural name; two or three share one at most, so that a lookup needs no key of its own.
     by_plural: HashMap<Text, Vec<usize>>,
     by_kind: HashMap<Text, Vec<usize>>,
@@ -58,10 +62,12 @@ impl Catalog {
         Catalog(Arc::new(index))
     }
 
-    /// The built-in kinds and these ones.
+    /// The built-in kinds and these ones, whose groups follow by name.
     pub fn with_custom(custom: impl IntoIterator<Item = Kind>) -> Catalog {
         let builtin = Catalog::builtin();
-        Catalog::of(builtin.0.kinds.iter().cloned().chain(custom.into_iter().map(Arc::new)))
+        let mut custom: Vec<Arc<Kind>> = custom.into_iter().map(Arc::new).collect();
+        custom.sort_by(|a, b| a.group.cmp(&b.group));
+        Catalog::of(builtin.0.kinds.iter().cloned().chain(custom))
     }
 
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
@@ -88,8 +94,12 @@ impl Catalog {
         if !kind.is_view {
             return kind.clone();
         }
-        let keeper = self.0.kinds.iter().find(|k| k.storage == kind.storage && !k.is_view);
-        keeper.unwrap_or(kind).clone()
+        self.keepers().find(|k| k.storage == kind.storage).unwrap_or(kind).clone()
+    }
+
+    /// The rows in whose versions objects are kept, one a storage; not all of custom resources' are served.
+    pub fn keepers(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.0.kinds.iter().chain(&self.0.unserved).filter(|k| !k.is_view)
     }
 
     fn pick(&self, among: &[usize], fits: impl Fn(&Kind) -> bool) -> Option<Arc<Kind>> {
@@ -128,6 +138,10 @@ impl Index {
         if kind.singular.is_empty() {
             Arc::make_mut(&mut kind).singular = kind.kind.to_lowercase().into();
         }
+        if !kind.is_served() {
+            self.unserved.push(kind);
+            return;
+        }
         let at = self.kinds.len();
         self.by_plural.entry(kind.plural.clone()).or_default().push(at);
         self.by_kind.entry(kind.kind.clone()).or_default().push(at);
@@ -140,6 +154,10 @@ impl Index {
         };
         if !group.versions.contains(&kind.version) {
             group.versions.push(kind.version.clone());
+            if kind.is_custom() {
+                // Several definitions may share a group, whatever versions each of them has.
+                group.versions.sort_by_key(|v| Reverse(version_rank(v)));
+            }
         }
         self.kinds.push(kind);
     }

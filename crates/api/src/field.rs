@@ -99,7 +99,7 @@ impl ErrorType {
 pub struct Error {
     pub kind: ErrorType,
     pub path: Path,
-    /// As Go would print it: a string quoted, a number bare, an object as JSON. Empty where the type shows no value.
+    /// As Go would print it: a string quoted, a number bare, an object as JSON. Empty where no value is shown.
     pub bad: String,
     pub detail: String,
 }
@@ -112,7 +112,7 @@ impl Error {
             self.kind,
             ErrorType::Required | ErrorType::Forbidden | ErrorType::TooLong | ErrorType::Internal
         );
-        if shows_value {
+        if shows_value && !self.bad.is_empty() {
             out.push_str(": ");
             out.push_str(&self.bad);
         }

@@ -4,6 +4,7 @@
 //! derive from [`KINDS`]. A custom resource becomes the same [`Kind`] at run time.
 
 pub mod admissionregistration;
+pub mod apiextensions;
 pub mod apiregistration;
 pub mod apps;
 pub mod autoscaling;
@@ -25,7 +26,10 @@ pub mod workload;
 
 use std::borrow::Cow;
 use std::mem;
+use std::ops::Deref;
+use std::sync::Arc;
 
+use crate::custom::Custom;
 use crate::print::{self, Plain, Print};
 use crate::rules::{Ordinary, Rules};
 
@@ -132,6 +136,8 @@ pub struct Kind {
     /// Empty in a row of [`KINDS`] (the kind in lower case); always set in a [`crate::catalog::Catalog`].
     pub singular: Text,
     pub short_names: Cow<'static, [Text]>,
+    /// Empty where it is the kind and `List`; see [`Kind::list_kind`].
+    pub list_kind: Text,
     pub categories: Cow<'static, [Text]>,
     pub scope: Scope,
     /// The verbs of the resource itself, as discovery lists them: `create`, `delete`, `deletecollection`, `get`,
@@ -145,8 +151,45 @@ pub struct Kind {
     pub is_view: bool,
     /// The row's key in the schema facts: `io.k8s.api.core.v1.Pod`.
     pub schema: Text,
-    pub rules: &'static dyn Rules,
-    pub print: &'static dyn Print,
+    pub rules: Part<dyn Rules>,
+    pub print: Part<dyn Print>,
+    /// What a row has that a CustomResourceDefinition made.
+    pub custom: Option<Arc<Custom>>,
+}
+
+/// A part of a row: of the table, as the program has it; of a custom resource, its own, which goes with the row.
+pub enum Part<T: ?Sized + 'static> {
+    Static(&'static T),
+    Own(Arc<T>),
+}
+
+impl<T: ?Sized> Clone for Part<T> {
+    fn clone(&self) -> Part<T> {
+        match self {
+            Part::Static(part) => Part::Static(part),
+            Part::Own(part) => Part::Own(part.clone()),
+        }
+    }
+}
+
+impl<T: ?Sized> std::fmt::Debug for Part<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Part::Static(_) => "Part::Static",
+            Part::Own(_) => "Part::Own",
+        })
+    }
+}
+
+impl<T: ?Sized> Deref for Part<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Part::Static(part) => part,
+            Part::Own(part) => part,
+        }
+    }
 }
 
 impl Kind {
@@ -160,7 +203,26 @@ impl Kind {
     }
 
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        if self.list_kind.is_empty() { format!("{}List", self.kind) } else { self.list_kind.to_string() }
+    }
+
+    /// The list's key among the definitions of documents.
+    pub fn list_schema(&self) -> String {
+        if self.is_custom() {
+            crate::custom::definition_name(&self.group, &self.version, &self.list_kind())
+        } else {
+            format!("{}List", self.schema)
+        }
+    }
+
+    /// Whether a CustomResourceDefinition made the row.
+    pub fn is_custom(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    /// Whether requests reach the row. The one in whose version a custom resource is stored need not be served.
+    pub fn is_served(&self) -> bool {
+        self.custom.as_ref().is_none_or(|c| c.is_served)
     }
 
     pub fn is_namespaced(&self) -> bool {
@@ -227,7 +289,7 @@ macro_rules! texts {
     ($($text:literal),*) => { &[$(Cow::Borrowed($text)),*] };
 }
 
-const ALL_VERBS: &[Text] =
+pub(crate) const ALL_VERBS: &[Text] =
     texts!["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// A Namespace is deleted one at a time: each deletion takes everything in it along.
 const NO_DELETECOLLECTION: &[Text] = texts!["create", "delete", "get", "list", "patch", "update", "watch"];
@@ -254,6 +316,7 @@ impl Kind {
             plural: Cow::Borrowed(plural),
             singular: Cow::Borrowed(""),
             short_names: Cow::Borrowed(&[]),
+            list_kind: Cow::Borrowed(""),
             categories: Cow::Borrowed(&[]),
             scope,
             verbs: Cow::Borrowed(ALL_VERBS),
@@ -261,8 +324,9 @@ impl Kind {
             storage: Cow::Borrowed(plural),
             is_view: false,
             schema: Cow::Borrowed(schema),
-            rules: &Ordinary,
-            print: &Plain,
+            rules: Part::Static(&Ordinary),
+            print: Part::Static(&Plain),
+            custom: None,
         }
     }
 
@@ -299,12 +363,12 @@ impl Kind {
     }
 
     pub const fn rules(mut self, rules: &'static dyn Rules) -> Kind {
-        self.rules = rules;
+        set(&mut self.rules, Part::Static(rules));
         self
     }
 
     pub const fn print(mut self, print: &'static dyn Print) -> Kind {
-        self.print = print;
+        set(&mut self.print, Part::Static(print));
         self
     }
 }
@@ -416,7 +480,7 @@ pub static KINDS: &[Kind] = kinds! {
         Cluster "ValidatingWebhookConfiguration" "validatingwebhookconfigurations" .extension() .rules(&admissionregistration::ValidatingWebhookConfiguration) .print(&print::VALIDATING_WEBHOOK);
     }
     "apiextensions.k8s.io" "v1" in "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1" {
-        Cluster "CustomResourceDefinition" "customresourcedefinitions" .short(texts!["crd", "crds"]) .extension() .sub(&[Status]);
+        Cluster "CustomResourceDefinition" "customresourcedefinitions" .short(texts!["crd", "crds"]) .extension() .sub(&[Status]) .rules(&apiextensions::CustomResourceDefinition);
     }
     "scheduling.k8s.io" "v1" in "io.k8s.api.scheduling.v1" {
         Cluster "PriorityClass" "priorityclasses" .short(texts!["pc"]) .rules(&scheduling::PriorityClass) .print(&print::PRIORITY_CLASS);

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod cel;
 mod certificate_request;
 pub mod codec;
+pub mod custom;
 pub mod discovery;
 pub mod field;
 #[cfg(test)]

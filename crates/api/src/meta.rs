@@ -22,22 +22,42 @@ const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", FINALIZER_ORPHAN, FINALIZE
 /// The metadata of a new object, whose name has been generated already.
 pub fn validate(kind: &Kind, obj: &Value, errs: &mut Errors) {
     let meta = At::root(obj).get("metadata");
+    let check_name = |name: &str, prefix: bool| kind.rules.check_name(name, prefix);
+    validate_whole(&meta, kind.is_namespaced(), check_name, errs);
+    if kind.rules.standard_finalizers() {
+        validate_finalizer_domains(&meta, errs);
+    }
+}
+
+/// The metadata of an object that is embedded in another one, and need not have a name.
+pub fn validate_embedded(meta: &At<'_>, errs: &mut Errors) {
+    let mut named = meta.value.clone();
+    if meta.peek_text("name").is_empty() {
+        named["name"] = Value::from("fakename");
+    }
+    let is_namespaced = !meta.peek_text("namespace").is_empty();
+    validate_whole(&At::new(&named, meta.path.clone()), is_namespaced, names::path_segment, errs);
+}
+
+fn validate_whole(
+    meta: &At<'_>,
+    is_namespaced: bool,
+    check_name: impl Fn(&str, bool) -> Vec<String>,
+    errs: &mut Errors,
+) {
     let generate = meta.get("generateName");
     if !generate.is_empty() {
-        errs.bad_texts(&generate, kind.rules.check_name(generate.text(), true));
+        errs.bad_texts(&generate, check_name(generate.text(), true));
     }
     let name = meta.get("name");
     if name.is_empty() {
         errs.required(&name.path, "name or generateName is required");
     } else {
-        errs.bad_texts(&name, kind.rules.check_name(name.text(), false));
+        errs.bad_texts(&name, check_name(name.text(), false));
     }
-    validate_namespace(kind, &meta, errs);
+    validate_namespace(is_namespaced, meta, errs);
     errs.nonnegative(&meta.get("generation"));
-    validate_rest(&meta, errs);
-    if kind.rules.standard_finalizers() {
-        validate_finalizer_domains(&meta, errs);
-    }
+    validate_rest(meta, errs);
 }
 
 /// The metadata of an object that replaces `old`. The reference checks it twice, once for all kinds and once in the
@@ -58,9 +78,9 @@ pub fn validate_labels_and_annotations(meta: &At<'_>, errs: &mut Errors) {
     annotations(&meta.get("annotations"), errs);
 }
 
-fn validate_namespace(kind: &Kind, meta: &At<'_>, errs: &mut Errors) {
+fn validate_namespace(is_namespaced: bool, meta: &At<'_>, errs: &mut Errors) {
     let namespace = meta.get("namespace");
-    if !kind.is_namespaced() {
+    if !is_namespaced {
         if !namespace.is_empty() {
             errs.forbidden(&namespace.path, "not allowed on this type");
         }

@@ -2,6 +2,7 @@
 //!
 //! Everything is made from the catalog and the schemas; prose comes from whoever has some ([`Prose`]).
 
+mod custom;
 mod definitions;
 mod gnostic;
 mod operations;
@@ -150,11 +151,22 @@ impl OpenApi<'_> {
 
     /// Every document's path, sorted: `api`, `api/v1`, `apis`, `apis/apps`, `apis/apps/v1`, …
     fn document_paths(&self) -> Vec<String> {
-        let mut out: Vec<String> =
-            crate::discovery::paths(self.catalog).iter().map(|p| p[1..].to_owned()).collect();
+        let paths = crate::discovery::paths(self.catalog);
+        let is_documented = |path: &&String| {
+            let group = path.strip_prefix("/apis/").filter(|group| !group.contains('/'));
+            !group.is_some_and(|group| self.is_custom(group, None))
+        };
+        let mut out: Vec<String> = paths.iter().filter(is_documented).map(|p| p[1..].to_owned()).collect();
         out.extend(paths::LONE_DOCUMENTS.iter().map(|(path, ..)| (*path).to_owned()));
         out.sort();
         out
+    }
+
+    /// Whether all there is in a group, or in one version of it, are custom resources: of these groups only the versions
+    /// have documents.
+    fn is_custom(&self, group: &str, version: Option<&str>) -> bool {
+        let mut kinds = self.catalog.kinds();
+        kinds.all(|k| k.is_custom() || k.group != group || version.is_some_and(|v| k.version != v))
     }
 
     /// The group and version whose document is at `path`.
@@ -176,6 +188,9 @@ impl OpenApi<'_> {
         let (group, version) = self.version_at(path).unwrap_or_default();
         for kind in self.catalog.in_version(group, version) {
             hasher.update(format!("{}/{}/{:?}\n", kind.kind, kind.plural, kind.subresources));
+            if kind.is_custom() {
+                hasher.update(format!("{}{:?}\n", custom::object(Edition::V3, &kind), kind.scope));
+            }
         }
         hasher.finalize().iter().map(|b| format!("{b:02X}")).collect()
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::field::Errors;
+use crate::kinds::Text;
 
 /// What an update is about: the main resource or one of its subresources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,14 @@ pub trait Rules: Send + Sync {
     /// Called after [`Rules::validate`] of the new object, for what may not change.
     fn validate_update(&self, _obj: &Value, _old: &Value, _write: Write, _errs: &mut Errors) {}
 
+    /// All that an update is checked for. Of a custom resource only what has changed is.
+    /// Answers with complaints about what was there before, which are worth no more than a warning.
+    fn validate_change(&self, obj: &Value, old: &Value, write: Write, errs: &mut Errors) -> Vec<String> {
+        self.validate(obj, errs);
+        self.validate_update(obj, old, write, errs);
+        Vec::new()
+    }
+
     /// Things worth a `Warning` header.
     fn warnings(&self, _obj: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
@@ -101,6 +110,11 @@ pub trait Rules: Send + Sync {
         true
     }
 
+    /// Whether a change of the status counts, too: of a custom resource without a status subresource.
+    fn counts_status(&self) -> bool {
+        false
+    }
+
     /// Whether a PUT of a missing object creates it (Lease, RoleBinding … as in the reference's strategies).
     fn create_on_update(&self) -> bool {
         false
@@ -112,7 +126,7 @@ pub trait Rules: Send + Sync {
     }
 
     /// The paths, beside `metadata.name` and `metadata.namespace`, that a field selector may name.
-    fn selectable(&self) -> &'static [&'static str] {
+    fn selectable(&self) -> &[Text] {
         &[]
     }
 
@@ -205,7 +219,17 @@ macro_rules! fact {
     };
 }
 
-pub(crate) use {fact, facts};
+/// The paths that field selectors of a built-in kind may name.
+macro_rules! selectable {
+    ($($path:literal),*) => {
+        fn selectable(&self) -> &[$crate::kinds::Text] {
+            const PATHS: &[$crate::kinds::Text] = &[$(std::borrow::Cow::Borrowed($path)),*];
+            PATHS
+        }
+    };
+}
+
+pub(crate) use {fact, facts, selectable};
 
 /// A kind that has no rules.
 #[derive(Debug)]

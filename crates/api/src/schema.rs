@@ -6,6 +6,7 @@
 mod facts;
 mod scalar;
 mod shape;
+pub mod structural;
 mod time;
 mod walk;
 
@@ -15,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 pub use facts::{Definition, Emit, Field, GroupVersionKindText, OwnedListKind, Type};
+pub use structural::{JsonType, Structural};
 pub use walk::{Form, ListKind, Schema};
 
 use crate::kinds::{Kind, Text};
@@ -62,14 +64,21 @@ pub const BINDING: &str = "io.k8s.api.core.v1.Binding";
 impl Schemas {
     /// The definitions of the built-in kinds.
     pub fn builtin() -> Schemas {
-        static BUILTIN: LazyLock<Schemas> = LazyLock::new(|| Schemas(Arc::new(Registry::read(FACTS))));
-        BUILTIN.clone()
+        Schemas::builtin_ref().clone()
     }
 
-    /// Checks the types of an object of `kind` and brings it into the form in which the reference would write it. A kind
-    /// without a definition is taken as it is, but for its metadata.
+    pub(crate) fn builtin_ref() -> &'static Schemas {
+        static BUILTIN: LazyLock<Schemas> = LazyLock::new(|| Schemas(Arc::new(Registry::read(FACTS))));
+        &BUILTIN
+    }
+
+    /// Checks the types of an object of `kind` and brings it into the form in which the reference would write it. A custom
+    /// row brings its own schema along. A kind without a definition is taken as it is, but for its metadata.
     pub fn shape(&self, kind: &Kind, value: Value) -> Result<Shaped, TypeError> {
-        self.shape_as(&kind.schema, value)
+        match &kind.custom {
+            Some(custom) => structural::prune::shape(&custom.schema, value),
+            None => self.shape_as(&kind.schema, value),
+        }
     }
 
     /// As [`Schemas::shape`], for any definition: `io.k8s.api.policy.v1.Eviction`.
@@ -91,8 +100,11 @@ impl Schemas {
     }
 
     /// The schema of a kind's objects, for walking along a path.
-    pub fn of(&self, kind: &Kind) -> Option<Schema<'_>> {
-        self.named(&kind.schema)
+    pub fn of<'a>(&'a self, kind: &'a Kind) -> Option<Schema<'a>> {
+        match &kind.custom {
+            Some(custom) => Some(Schema::structural(&custom.schema)),
+            None => self.named(&kind.schema),
+        }
     }
 
     pub fn named(&self, definition: &str) -> Option<Schema<'_>> {

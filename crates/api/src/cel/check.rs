@@ -1,5 +1,7 @@
 //! The checker: from what was parsed to a program, with every name resolved and every type found to fit.
 
+use std::collections::{BTreeSet, HashMap};
+
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue,
     SelectExpr, SourceInfo, StructExpr,
@@ -23,6 +25,9 @@ pub(super) struct Checker<'a> {
     locals: Vec<(String, Type)>,
     depth: usize,
     pub complaints: Vec<Complaint>,
+    /// What has been named of the environment.
+    pub variables: BTreeSet<String>,
+    types: HashMap<u64, Type>,
 }
 
 /// A node and its type.
@@ -30,7 +35,16 @@ type Typed = (Node, Type);
 
 impl<'a> Checker<'a> {
     pub(super) fn new(env: &'a Env, info: &'a SourceInfo) -> Checker<'a> {
-        Checker { env, info, found: Found::default(), locals: Vec::new(), depth: 0, complaints: Vec::new() }
+        Checker {
+            env,
+            info,
+            found: Found::default(),
+            locals: Vec::new(),
+            depth: 0,
+            complaints: Vec::new(),
+            variables: BTreeSet::new(),
+            types: HashMap::new(),
+        }
     }
 
     pub(super) fn whole(&mut self, expr: &IdedExpr) -> Typed {
@@ -70,7 +84,13 @@ impl<'a> Checker<'a> {
             Expr::Unspecified => self.error(expr.id, "unexpected expression"),
         };
         self.depth -= 1;
+        self.types.insert(expr.id, typed.1.clone());
         typed
+    }
+
+    /// The type of every part, as far as it has been found out.
+    pub(super) fn types(&self) -> HashMap<u64, Type> {
+        self.types.iter().map(|(id, ty)| (*id, self.found.resolve(ty, true))).collect()
     }
 
     fn boxed(&mut self, expr: &IdedExpr) -> (Box<Node>, Type) {
@@ -78,12 +98,13 @@ impl<'a> Checker<'a> {
         (Box::new(node), ty)
     }
 
-    fn name(&self, name: &str) -> Option<Typed> {
+    fn name(&mut self, name: &str) -> Option<Typed> {
         if let Some(slot) = self.locals.iter().rposition(|(n, _)| n == name) {
             return Some((Node::Local(slot), self.locals[slot].1.clone()));
         }
         let global = name.strip_prefix('.').unwrap_or(name);
         if let Some(decl) = self.env.variable(global) {
+            self.variables.insert(global.to_owned());
             return Some((Node::Variable(global.to_owned()), decl));
         }
         let ty = named_type(global)?;
@@ -115,7 +136,7 @@ impl<'a> Checker<'a> {
     }
 
     /// A name with dots in it that is declared as a whole.
-    fn dotted(&self, select: &SelectExpr) -> Option<Typed> {
+    fn dotted(&mut self, select: &SelectExpr) -> Option<Typed> {
         let name = qualified(&select.operand).filter(|_| !select.test)?;
         let first = name.split('.').next().unwrap_or_default();
         if self.locals.iter().any(|(n, _)| n == first) {
@@ -366,7 +387,7 @@ impl<'a> Checker<'a> {
 }
 
 /// `a.b.c`, where an expression is no more than a name with dots.
-fn qualified(expr: &IdedExpr) -> Option<String> {
+pub(super) fn qualified(expr: &IdedExpr) -> Option<String> {
     match &expr.expr {
         Expr::Ident(name) => Some(name.clone()),
         Expr::Select(select) if !select.test => {

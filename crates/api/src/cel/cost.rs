@@ -7,9 +7,9 @@ pub(super) const MAKE_LIST: u64 = 10;
 pub(super) const MAKE_MAP: u64 = 30;
 pub(super) const MAKE_OBJECT: u64 = 40;
 /// What going through a text costs for each character.
-const PER_CHARACTER: f64 = 0.1;
+pub(super) const PER_CHARACTER: f64 = 0.1;
 /// What each character of a pattern multiplies that by.
-const PER_PATTERN_CHARACTER: f64 = 0.25;
+pub(super) const PER_PATTERN_CHARACTER: f64 = 0.25;
 /// So dear that an expression has two of them at most.
 const AUTHORIZATION: u64 = 350_000;
 

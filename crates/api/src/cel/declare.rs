@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::types::{ObjectType, Type};
-use crate::schema::{self, Schemas};
+use crate::schema::structural::ListType;
+use crate::schema::{self, JsonType, Schemas, Structural};
 
 /// A declared JSON value. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -138,49 +137,41 @@ impl Decl {
         Decl::Object(Arc::new(ObjectDecl { ty: Arc::new(ty), fields }))
     }
 
-    /// What a structural schema says, written as `openAPIV3Schema` is. `is_root` adds what every object of the API has.
-    /// None where the schema says nothing that expressions may rely on.
-    pub fn from_schema(schema: &Value, name: &str, is_root: bool) -> Option<Decl> {
-        let flag = |key: &str| schema[key] == Value::Bool(true);
-        if flag("x-kubernetes-int-or-string") {
+    /// What a structural schema says. `is_root` adds what every object of the API has. None where the schema says nothing
+    /// that expressions may rely on.
+    pub fn from_schema(schema: &Structural, name: &str, is_root: bool) -> Option<Decl> {
+        if schema.is_int_or_string {
             return Some(Decl::Dyn);
         }
-        match schema["type"].as_str().unwrap_or_default() {
-            "boolean" => Some(Decl::Bool),
-            "integer" => Some(Decl::Int),
-            "number" => Some(Decl::Double),
-            "string" => Some(match schema["format"].as_str().unwrap_or_default() {
+        match schema.ty {
+            JsonType::Boolean => Some(Decl::Bool),
+            JsonType::Integer => Some(Decl::Int),
+            JsonType::Number => Some(Decl::Double),
+            JsonType::String => Some(match schema.format.as_str() {
                 "byte" => Decl::Bytes,
                 "duration" => Decl::Duration,
                 "date" | "date-time" => Decl::Timestamp,
                 _ => Decl::String,
             }),
-            "array" => {
-                let items = Decl::from_schema(&schema["items"], &format!("{name}.@idx"), false)?;
+            JsonType::Array => {
+                let of = schema.items.as_ref()?;
+                let items = Decl::from_schema(of, &format!("{name}.@idx"), of.is_embedded)?;
                 Some(Decl::List(Arc::new(items), list_kind(schema)))
             }
-            "object" => {
-                let is_whole = is_root || flag("x-kubernetes-embedded-resource");
-                Decl::object_from_schema(schema, name, is_whole)
-            }
-            _ => None,
+            JsonType::Object => Decl::object_from_schema(schema, name, is_root),
+            JsonType::Any => None,
         }
     }
 
-    fn object_from_schema(schema: &Value, name: &str, is_whole: bool) -> Option<Decl> {
-        let values = &schema["additionalProperties"];
-        if values.is_object() {
-            let values = Decl::from_schema(values, &format!("{name}.@elem"), false)?;
+    fn object_from_schema(schema: &Structural, name: &str, is_whole: bool) -> Option<Decl> {
+        if let Some(of) = schema.values() {
+            let values = Decl::from_schema(of, &format!("{name}.@elem"), of.is_embedded)?;
             return Some(Decl::map(values));
         }
-        let mut properties: BTreeMap<String, Decl> = schema["properties"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, s)| {
-                Some((key.clone(), Decl::from_schema(s, &format!("{name}.{key}"), false)?))
-            })
-            .collect();
+        let declare = |(key, of): (&String, &Structural)| {
+            Some((key.clone(), Decl::from_schema(of, &format!("{name}.{key}"), of.is_embedded)?))
+        };
+        let mut properties: BTreeMap<String, Decl> = schema.properties.iter().filter_map(declare).collect();
         if is_whole {
             properties.insert("apiVersion".into(), Decl::String);
             properties.insert("kind".into(), Decl::String);
@@ -197,13 +188,10 @@ impl Decl {
     }
 }
 
-fn list_kind(schema: &Value) -> ListKind {
-    match schema["x-kubernetes-list-type"].as_str().unwrap_or_default() {
-        "set" => ListKind::Set,
-        "map" => {
-            let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
-            ListKind::Map(keys.filter_map(|k| k.as_str().map(str::to_owned)).collect())
-        }
+fn list_kind(schema: &Structural) -> ListKind {
+    match schema.list {
+        Some(ListType::Set) => ListKind::Set,
+        Some(ListType::Map) => ListKind::Map(schema.list_keys.iter().map(|k| k.to_string()).collect()),
         _ => ListKind::Atomic,
     }
 }
@@ -296,6 +284,7 @@ mod tests {
             "n": {"type": "integer"}, "f": {"type": "number"}, "when": {"type": "string", "format": "date-time"},
             "port": {"x-kubernetes-int-or-string": true}, "free": {"x-kubernetes-preserve-unknown-fields": true},
             "m": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}}});
+        let schema = Structural::read(&schema).unwrap();
         let Some(Decl::Object(object)) = Decl::from_schema(&schema, "self", true) else {
             panic!("no object")
         };

@@ -9,6 +9,7 @@ mod check;
 mod cost;
 pub mod declare;
 mod error;
+mod estimate;
 mod eval;
 pub mod functions;
 mod literals;
@@ -27,6 +28,7 @@ use serde_json::Value;
 
 pub use declare::Decl;
 pub use error::{CompileError, Complaint, EvalError};
+pub use estimate::Sizes;
 pub use functions::authz::{Authorizer, Decision, Request};
 use program::Node;
 pub use types::{ObjectType, Type};
@@ -45,6 +47,28 @@ const READING_STACK: usize = 512 << 20;
 /// The variable that holds the others of a policy.
 const VARIABLES: &str = "variables";
 
+/// What is wrong with a pattern, if it is none.
+pub(crate) fn pattern_error(text: &str) -> Option<String> {
+    functions::regex::complaint(text)
+}
+
+/// A pattern as the reference reads it.
+pub(crate) fn pattern(text: &str) -> Result<regex::Regex, EvalError> {
+    functions::regex::compile(text)
+}
+
+/// Whether a text is an absolute URI or path.
+pub(crate) fn is_uri(text: &str) -> bool {
+    functions::url::Url::parse(text).is_ok()
+}
+
+/// Whether a text is a length of time as Go writes it.
+pub(crate) fn is_duration(text: &str) -> bool {
+    functions::time::read_duration(text).is_some()
+}
+
+pub(crate) use functions::convert::show_double;
+
 /// What expressions may name.
 #[derive(Debug, Clone, Default)]
 pub struct Env {
@@ -56,6 +80,7 @@ pub struct Env {
 #[derive(Debug, Clone)]
 enum Declared {
     Json(Decl),
+    Typed(Type),
     Authorizer(&'static str),
 }
 
@@ -67,6 +92,12 @@ impl Env {
     /// With a variable whose values are JSON.
     pub fn with(mut self, name: &str, decl: Decl) -> Env {
         self.variables.push((name.to_owned(), Declared::Json(decl)));
+        self
+    }
+
+    /// With a variable whose values are bound by [`Bindings::value`].
+    pub fn with_value(mut self, name: &str, ty: Type) -> Env {
+        self.variables.push((name.to_owned(), Declared::Typed(ty)));
         self
     }
 
@@ -99,6 +130,7 @@ impl Env {
         let (_, declared) = self.variables.iter().rfind(|(n, _)| n == name)?;
         Some(match declared {
             Declared::Json(decl) => decl.ty(),
+            Declared::Typed(ty) => ty.clone(),
             Declared::Authorizer(ty) => Type::Opaque(ty),
         })
     }
@@ -138,16 +170,22 @@ impl Env {
             let complaint = Complaint { line: 1, column: 0, message };
             return Err(CompileError::new(source, vec![complaint]));
         }
-        // Reading recurses as deep as the expression is long, which the caller's stack need not be made for.
-        let read = std::thread::scope(|scope| {
-            let reading = std::thread::Builder::new().stack_size(READING_STACK);
-            let thread = reading.spawn_scoped(scope, || self.read(source)).ok()?;
-            thread.join().ok()
-        });
-        read.unwrap_or_else(|| {
+        on_large_stack(|| self.read(source)).unwrap_or_else(|| {
             let complaint = Complaint { line: 1, column: 0, message: "expression cannot be read".to_owned() };
             Err(CompileError::new(source, vec![complaint]))
         })
+    }
+
+    /// What an expression that compiles may cost at most, where what it is given may have so many parts.
+    pub fn max_cost(&self, source: &str, sizes: &Sizes<'_>) -> u64 {
+        let estimate = || {
+            let (expr, info) = macros::parse(source).ok()?;
+            let mut checker = check::Checker::new(self, &info);
+            checker.whole(&expr);
+            let is_function = |name: &str| functions::find(name, self).is_some();
+            Some(estimate::max_cost(&expr, &checker.types(), sizes, &is_function))
+        };
+        on_large_stack(estimate).flatten().unwrap_or(u64::MAX)
     }
 
     fn read(&self, source: &str) -> Result<Program, CompileError> {
@@ -162,11 +200,22 @@ impl Env {
         let mut checker = check::Checker::new(self, &info);
         let (root, ty) = checker.whole(&expr);
         if checker.complaints.is_empty() {
-            Ok(Program { root, ty })
+            let variables = checker.variables.into_iter().collect();
+            Ok(Program { root, ty, variables })
         } else {
             Err(CompileError::new(source, checker.complaints))
         }
     }
+}
+
+/// Reading recurses as deep as the expression is long, which the caller's stack need not be made for. None where there is
+/// no such stack.
+fn on_large_stack<T: Send>(read: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let reading = std::thread::Builder::new().stack_size(READING_STACK);
+        let thread = reading.spawn_scoped(scope, read).ok()?;
+        thread.join().ok()
+    })
 }
 
 /// An expression that can be run.
@@ -174,6 +223,8 @@ impl Env {
 pub struct Program {
     root: Node,
     ty: Type,
+    /// What it names of its environment.
+    variables: Vec<String>,
 }
 
 /// What came of an expression, and at what cost.
@@ -187,6 +238,11 @@ impl Program {
     /// The type of what it evaluates to.
     pub fn ty(&self) -> &Type {
         &self.ty
+    }
+
+    /// Whether it names a variable of its environment.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.variables.iter().any(|v| v == variable)
     }
 
     /// Runs it; it may cost no more than `limit`, and never more than [`PER_CALL_LIMIT`].

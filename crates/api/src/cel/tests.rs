@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::schema::Structural;
 
 fn schema() -> Value {
     json!({"type": "object", "properties": {
@@ -27,7 +28,7 @@ fn object() -> Value {
 }
 
 fn env() -> Env {
-    let decl = Decl::from_schema(&schema(), "self", true).expect("an object");
+    let decl = Decl::from_schema(&Structural::read(&schema()).unwrap(), "self", true).expect("an object");
     Env::new().with("self", decl).with("object", Decl::Dyn).with_authorizer()
 }
 

@@ -133,7 +133,7 @@ impl<'a> Val<'a> {
         Val::List(List::Made(Rc::new(items)))
     }
 
-    pub(super) fn some(value: Val<'a>) -> Val<'a> {
+    pub fn some(value: Val<'a>) -> Val<'a> {
         Val::Optional(Some(Rc::new(value)))
     }
 

@@ -167,7 +167,7 @@ fn rule_with_operations(rule: &At<'_>, errs: &mut Errors) {
     errs.one_of_if_set(&rule.get("scope"), &["*", "Cluster", "Namespaced"]);
 }
 
-fn client_config(at: &At<'_>, errs: &mut Errors) {
+pub(super) fn client_config(at: &At<'_>, errs: &mut Errors) {
     let (url, service) = (at.get("url"), at.get("service"));
     if url.is_set() == service.is_set() {
         errs.required(&at.path, "exactly one of url or service is required");

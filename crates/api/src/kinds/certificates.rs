@@ -8,7 +8,7 @@ use crate::at::{At, same};
 use crate::field::Errors;
 use crate::names;
 use crate::object::{at, map_at_mut, map_mut};
-use crate::rules::{Cx, Rules, Write, facts};
+use crate::rules::{Cx, Rules, Write, facts, selectable};
 
 #[derive(Debug)]
 pub struct CertificateSigningRequest;
@@ -130,9 +130,7 @@ impl Rules for CertificateSigningRequest {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["spec.signerName"]
-    }
+    selectable!["spec.signerName"];
 
     fn check_name(&self, _name: &str, _prefix: bool) -> Vec<String> {
         Vec::new()

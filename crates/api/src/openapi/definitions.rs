@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Edition, OpenApi};
+use super::{Edition, OpenApi, custom};
 use crate::kinds::Kind;
 use crate::schema::{Definition, Field, OwnedListKind, Schemas, Type};
 
@@ -33,16 +33,23 @@ fn scalar(name: &str, edition: Edition) -> Option<Value> {
 pub(super) struct Needed<'a> {
     schemas: &'a Schemas,
     names: BTreeSet<String>,
+    custom: Vec<Kind>,
 }
 
 impl<'a> Needed<'a> {
     pub(super) fn new(schemas: &'a Schemas) -> Needed<'a> {
-        Needed { schemas, names: BTreeSet::new() }
+        Needed { schemas, names: BTreeSet::new(), custom: Vec::new() }
     }
 
     pub(super) fn add_kind(&mut self, kind: &Kind) {
+        if kind.is_custom() {
+            self.add_references(&custom::object(Edition::V2, kind));
+            self.add_references(&custom::list(Edition::V2, kind));
+            self.custom.push(kind.clone());
+            return;
+        }
         self.add(&kind.schema);
-        self.add(&format!("{}List", kind.schema));
+        self.add(&kind.list_schema());
     }
 
     /// Adds what the `$ref`s inside of `v` name.
@@ -93,7 +100,15 @@ impl<'a> Needed<'a> {
             }
             Some((name.clone(), schema))
         };
-        self.names.iter().filter_map(write).collect()
+        let mut out: Map<String, Value> = self.names.iter().filter_map(write).collect();
+        for kind in &self.custom {
+            out.insert(kind.schema.to_string(), custom::object(edition, kind));
+            out.insert(kind.list_schema(), custom::list(edition, kind));
+        }
+        if !self.custom.is_empty() {
+            out.sort_keys();
+        }
+        out
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Operation<'a> {
     /// The definition of the answer; "" for plain text.
     pub answers: String,
     pub gvk: GroupVersionKind,
+    /// Custom resources are JSON, and have no strategic patches.
+    pub is_custom: bool,
 }
 
 impl Operation<'_> {
@@ -56,10 +58,7 @@ impl Operation<'_> {
                         json!({"name": "body", "in": "body", "required": required, "schema": schema}),
                     );
                 }
-                out.insert(
-                    "consumes".into(),
-                    json!(if self.action == "patch" { &PATCHES[..] } else { &["*/*"] }),
-                );
+                out.insert("consumes".into(), json!(self.takes_types()));
                 out.insert("produces".into(), json!(self.media_types()));
                 out.insert("schemes".into(), json!(["https"]));
             }
@@ -83,21 +82,36 @@ impl Operation<'_> {
     }
 
     fn request_body(&self) -> Value {
-        let media: &[&str] = if self.action == "patch" { &PATCHES } else { &["*/*"] };
         let mut body = Map::new();
-        body.insert("content".into(), content(media, &self.takes));
+        body.insert("content".into(), content(&self.takes_types(), &self.takes));
         if self.body_is_required() {
             body.insert("required".into(), json!(true));
         }
         Value::Object(body)
     }
 
+    /// What a body may be encoded as.
+    fn takes_types(&self) -> Vec<&'static str> {
+        match self.action {
+            "patch" => self.spoken(&PATCHES),
+            _ => vec!["*/*"],
+        }
+    }
+
     fn media_types(&self) -> Vec<&'static str> {
         match self.action {
             _ if self.answers.is_empty() => vec!["*/*"],
-            "list" | "watch" | "watchlist" => ANSWERS.into_iter().chain(STREAMS).collect(),
-            _ => ANSWERS.to_vec(),
+            "list" | "watch" | "watchlist" => {
+                self.spoken(&ANSWERS).into_iter().chain(self.spoken(&STREAMS)).collect()
+            }
+            _ => self.spoken(&ANSWERS),
         }
+    }
+
+    fn spoken(&self, of: &[&'static str]) -> Vec<&'static str> {
+        let is_foreign =
+            |media: &str| ["protobuf", "cbor", "strategic"].iter().any(|word| media.contains(word));
+        of.iter().copied().filter(|media| !(self.is_custom && is_foreign(media))).collect()
     }
 
     fn responses(&self, edition: Edition) -> Value {

@@ -37,8 +37,17 @@ pub(super) fn of_discovery(edition: Edition, path: &str) -> Map<String, Value> {
 fn get_only(edition: Edition, tag: &str, id: String, answers: String, description: &str) -> Value {
     let gvk = GroupVersionKind { group: "".into(), version: "".into(), kind: "".into() };
     let description = description.to_owned();
-    let mut out =
-        Operation { action: "get", id, tag, description, takes: String::new(), answers, gvk }.write(edition);
+    let mut out = Operation {
+        action: "get",
+        id,
+        tag,
+        description,
+        takes: String::new(),
+        answers,
+        gvk,
+        is_custom: false,
+    }
+    .write(edition);
     if let Value::Object(map) = &mut out {
         map.shift_remove("x-kubernetes-action");
         map.shift_remove("x-kubernetes-group-version-kind");
@@ -58,7 +67,9 @@ pub(super) fn of_version(
     let id = format!("get{}{}APIResources", camel(group), capital(version));
     let resources =
         get_only(edition, &tag, id, format!("{META}.APIResourceList"), "what the server serves here");
-    out.insert(format!("{root}/"), json!({"get": resources}));
+    if !api.is_custom(group, Some(version)) {
+        out.insert(format!("{root}/"), json!({"get": resources}));
+    }
     for kind in api.catalog.in_version(group, version) {
         let tag = tag.as_str();
         Writer { kind: &kind, edition, root: &root, tag, out: &mut out }.write(api);
@@ -92,7 +103,8 @@ impl Writer<'_> {
                 self.add(&everywhere, &[("list", "get")]);
             }
         }
-        if self.kind.allows("watch") {
+        // The old watch paths are of built-in kinds only.
+        if self.kind.allows("watch") && !self.kind.is_custom() {
             self.watch(&collection, "watchlist");
             self.watch(&object, "watch");
             if self.kind.is_namespaced() {
@@ -150,7 +162,7 @@ impl Writer<'_> {
             _ => String::new(),
         };
         let answers = match verb {
-            "list" => format!("{object}List"),
+            "list" => self.kind.list_schema(),
             "delete" | "deletecollection" => format!("{META}.Status"),
             _ => object,
         };
@@ -163,6 +175,7 @@ impl Writer<'_> {
             takes,
             answers,
             gvk: self.kind.gvk(),
+            is_custom: self.kind.is_custom(),
         }
     }
 
@@ -186,6 +199,7 @@ impl Writer<'_> {
             takes: String::new(),
             answers: format!("{META}.WatchEvent"),
             gvk: self.kind.gvk(),
+            is_custom: self.kind.is_custom(),
         };
         let item = Map::from_iter([("get".to_owned(), operation.write(self.edition))]);
         let watched = path.replacen(self.root, &format!("{}/watch", self.root), 1);
@@ -227,6 +241,7 @@ impl Writer<'_> {
                 takes,
                 answers: if is_text { String::new() } else { schema.clone() },
                 gvk: served.clone(),
+                is_custom: self.kind.is_custom(),
             };
             item.insert(method.to_owned(), operation.write(self.edition));
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::schema::{Emit, Form, ListKind, Schema, Type};
+use crate::schema::{Emit, Form, ListKind, Schema};
 
 /// How the items of a list are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Facts for Schema<'_> {
     }
 
     fn declares(self, name: &str) -> bool {
-        self.form() == Form::Struct && Schema::field(&self, name).is_some()
+        Schema::declares(&self, name)
     }
 
     fn items(self) -> Option<Self> {
@@ -85,8 +85,7 @@ impl Facts for Schema<'_> {
     }
 
     fn key_default(self, key: &str) -> Option<Value> {
-        // The one key with a default in the whole API: a port's protocol, of containers and of Services.
-        (key == "protocol").then(|| Value::from("TCP"))
+        Schema::key_default(&self, key)
     }
 
     fn is_atomic_map(self) -> bool {
@@ -96,7 +95,7 @@ impl Facts for Schema<'_> {
     fn always_written(self) -> bool {
         match self.emit() {
             Some(Emit::Always | Emit::AlwaysOrNull) => true,
-            Some(Emit::UnlessEmpty) => matches!(self.ty(), Type::Struct(_)),
+            Some(Emit::UnlessEmpty) => self.is_struct(),
             _ => false,
         }
     }

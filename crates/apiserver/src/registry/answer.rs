@@ -7,7 +7,7 @@ use coracle_api::{Kind, Status, table};
 use coracle_store::Version;
 use serde_json::{Map, Value, json};
 
-use super::list::{Page, is_custom};
+use super::list::Page;
 use super::{Call, Outcome, decode_stored, forms, list_body};
 use crate::negotiate::{MetaVersion, Shape, Syntax};
 use crate::options::text;
@@ -130,7 +130,7 @@ fn decoded(kind: &Kind, items: &[Arc<Version>]) -> Result<Vec<Value>, Status> {
 
 /// A list of values; the items of a built-in kind do not say their kind, as in the reference.
 pub(crate) fn list_value(kind: &Kind, meta: Map<String, Value>, mut items: Vec<Value>) -> Value {
-    if !is_custom(kind) {
+    if !kind.is_custom() {
         for item in items.iter_mut().filter_map(Value::as_object_mut) {
             item.shift_remove("kind");
             item.shift_remove("apiVersion");

@@ -126,14 +126,9 @@ fn expired(prefix: &str, after: &str) -> Status {
     status
 }
 
-/// Whether the kind is defined at run time; its objects keep their kind and version even in lists.
-pub(crate) fn is_custom(kind: &Kind) -> bool {
-    !kind.schema.starts_with("io.k8s.")
-}
-
-/// What every stored object of this kind starts with, and a list's items leave out.
+/// What every stored object of this kind starts with, and a list's items leave out; those of a custom resource keep it.
 pub(crate) fn item_prefix(kind: &Kind) -> Bytes {
-    if is_custom(kind) {
+    if kind.is_custom() {
         return Bytes::new();
     }
     format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", kind.kind, kind.api_version()).into()

@@ -80,14 +80,14 @@ pub(crate) fn meta(kind: &Kind, stored: &Value) -> Meta {
         uid: object::uid(stored).to_owned(),
         deletion_timestamp: deleted.parse::<jiff::Timestamp>().ok().map(|t| t.as_second()),
         labels: object::labels(stored).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        fields: kind.rules.selectable().iter().map(|p| (*p, kind.rules.field(stored, p))).collect(),
+        fields: kind.rules.selectable().iter().map(|p| (p.clone(), kind.rules.field(stored, p))).collect(),
         ttl: kind.rules.time_to_live(),
     }
 }
 
 /// What a store needs to keep [`Meta`]s of what it reads back from disk.
 pub fn meta_of(catalog: &Catalog) -> MetaOf {
-    let kinds = catalog.kinds().filter(|k| !k.is_view).map(|k| (k.storage.to_string(), k.clone()));
+    let kinds = catalog.keepers().map(|k| (k.storage.to_string(), k.clone()));
     let by_storage: HashMap<String, Arc<Kind>> = kinds.collect();
     Arc::new(move |key: &str, json: &[u8]| {
         let place = key.strip_prefix("/registry/").unwrap_or(key);

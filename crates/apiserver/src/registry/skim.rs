@@ -140,7 +140,7 @@ mod tests {
     }
 
     /// An object with a value at every selectable path and beside it.
-    fn full(paths: &[&str]) -> Value {
+    fn full(paths: &[coracle_api::kinds::Text]) -> Value {
         let mut object = json!({
             "metadata": {"uid": "u-1", "labels": {"a": "b"}, "deletionTimestamp": "2026-01-01T00:00:00Z",
                          "annotations": {"c": "d"}},

@@ -83,10 +83,9 @@ pub(crate) async fn replaced(
     count_generation(kind, &mut obj, old, write);
     let mut errs = Errors::default();
     meta::validate_update(kind, &obj, old, &mut errs);
-    kind.rules.validate(&obj, &mut errs);
-    kind.rules.validate_update(&obj, old, write, &mut errs);
+    let tolerated = kind.rules.validate_change(&obj, old, write, &mut errs);
     invalid(kind, object::name(old), &errs)?;
-    for words in kind.rules.warnings(&obj, Some(old)) {
+    for words in tolerated.into_iter().chain(kind.rules.warnings(&obj, Some(old))) {
         call.warn(words);
     }
     admission::validate(&admit, Some(&obj)).await?;
@@ -175,16 +174,17 @@ fn keep_other_half(kind: &Kind, obj: &mut Value, old: &Value, write: Write) {
 fn count_generation(kind: &Kind, obj: &mut Value, old: &Value, write: Write) {
     let Some(before) = object::metadata(old).get("generation").and_then(Value::as_i64) else { return };
     let counts = kind.rules.counts_generation() && write != Write::Status;
-    let changed = counts && desired(obj) != desired(old);
+    let with_status = kind.rules.counts_status();
+    let changed = counts && desired(obj, with_status) != desired(old, with_status);
     object::metadata_mut(obj).insert("generation".into(), json!(before + i64::from(changed)));
 }
 
-fn desired(obj: &Value) -> Vec<(&String, &Value)> {
+fn desired(obj: &Value, with_status: bool) -> Vec<(&String, &Value)> {
     let mut members: Vec<_> = obj
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status"))
+        .filter(|(k, _)| *k != "metadata" && (with_status || *k != "status"))
         .collect();
     members.sort_by_key(|(k, _)| *k);
     members

@@ -1,7 +1,7 @@
 //! The kinds of bodies that no path serves on its own: what subresources take and give.
 
 use coracle_api::Scope;
-use coracle_api::kinds::Kind;
+use coracle_api::kinds::{Kind, Part};
 use coracle_api::print::Plain;
 use coracle_api::rules::Ordinary;
 
@@ -29,6 +29,7 @@ fn body(group: &'static str, version: &'static str, kind: &'static str, schema: 
         plural: "".into(),
         singular: "".into(),
         short_names: (&[][..]).into(),
+        list_kind: "".into(),
         categories: (&[][..]).into(),
         scope: Scope::Namespaced,
         verbs: (&[][..]).into(),
@@ -36,7 +37,8 @@ fn body(group: &'static str, version: &'static str, kind: &'static str, schema: 
         storage: "".into(),
         is_view: false,
         schema: schema.into(),
-        rules: &Ordinary,
-        print: &Plain,
+        rules: Part::Static(&Ordinary),
+        print: Part::Static(&Plain),
+        custom: None,
     }
 }

@@ -38,7 +38,8 @@ impl Drop for Heartbeats {
 /// The Leases, as the nodes' first heartbeats make them.
 pub(crate) async fn begin(load: &Load<'_>, nodes: &[String], clock: &Clock) -> anyhow::Result<()> {
     let first = |api: Api, i: usize| async move {
-        let spec = json!({"holderIdentity": nodes[i], "leaseDurationSeconds": 40, "renewTime": clock.now_micro()});
+        let spec =
+            json!({"holderIdentity": nodes[i], "leaseDurationSeconds": 40, "renewTime": clock.now_micro()});
         let meta = json!({"name": nodes[i]});
         let lease: Value =
             json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec});

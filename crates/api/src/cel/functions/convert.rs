@@ -149,7 +149,7 @@ fn to_string(of: Val<'_>) -> Result<'_> {
 }
 
 /// As Go's `%g` with the fewest digits.
-pub(super) fn show_double(d: f64) -> String {
+pub(crate) fn show_double(d: f64) -> String {
     if d.is_nan() {
         return "NaN".to_owned();
     }
@@ -157,7 +157,7 @@ pub(super) fn show_double(d: f64) -> String {
         return if d > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let exponent = if d == 0.0 { 0 } else { d.abs().log10().floor() as i32 };
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return d.to_string();
     }
     let shown = format!("{d:e}");

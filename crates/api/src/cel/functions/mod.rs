@@ -1,7 +1,7 @@
 //! Every function that expressions may call: a row with its name, its signatures and what it does.
 
 pub mod authz;
-mod convert;
+pub(super) mod convert;
 mod formats;
 mod lists;
 pub(super) mod network;

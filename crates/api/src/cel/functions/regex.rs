@@ -20,6 +20,21 @@ pub(crate) fn compile(pattern: &str) -> std::result::Result<Regex, EvalError> {
     built.map_err(|_| EvalError::new(format!("Illegal regex: error parsing regexp: `{pattern}`")))
 }
 
+/// What Go has against a pattern, as far as it can be told from what our reader has.
+pub(crate) fn complaint(pattern: &str) -> Option<String> {
+    const WORDS: [(&str, &str); 6] = [
+        ("unclosed group", "missing closing )"),
+        ("unopened group", "unexpected )"),
+        ("unclosed character class", "missing closing ]"),
+        ("repetition operator missing expression", "missing argument to repetition operator"),
+        ("unrecognized escape sequence", "invalid escape sequence"),
+        ("look-around", "invalid or unsupported Perl syntax"),
+    ];
+    let said = regex::RegexBuilder::new(pattern).size_limit(SIZE_MAX).build().err()?.to_string();
+    let words = WORDS.iter().find(|(ours, _)| said.contains(ours)).map_or("invalid pattern", |(_, go)| go);
+    Some(format!("error parsing regexp: {words}: `{pattern}`"))
+}
+
 fn matches(args: Vec<Val<'_>>) -> Result<'_> {
     match &args[..] {
         [Val::String(s), Val::String(pattern)] => Ok(Val::Bool(compile(pattern)?.is_match(s))),

@@ -43,7 +43,7 @@ fn part<'a>(args: &[Val<'_>], of: fn(&Url) -> String) -> Result<'a> {
 }
 
 impl Url {
-    pub(super) fn parse(text: &str) -> std::result::Result<Url, String> {
+    pub(crate) fn parse(text: &str) -> std::result::Result<Url, String> {
         let why = |words: &str| format!("parse {}: {words}", crate::field::go_quote(text));
         if text.is_empty() {
             return Err(why("empty url"));

@@ -8,7 +8,7 @@ use crate::kinds::core::pod::defaults::set_pointer;
 use crate::kinds::core::replication_controller::replica_counts;
 use crate::kinds::workload;
 use crate::object::{at, map_at_mut};
-use crate::rules::{Rules, ScalePaths, Write};
+use crate::rules::{Rules, ScalePaths, Write, selectable};
 
 #[derive(Debug)]
 pub struct ReplicaSet;
@@ -44,9 +44,7 @@ impl Rules for ReplicaSet {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["status.replicas"]
-    }
+    selectable!["status.replicas"];
 
     fn field(&self, obj: &Value, _path: &str) -> String {
         at(obj, &["status", "replicas"]).as_i64().unwrap_or(0).to_string()

@@ -10,7 +10,7 @@ use crate::kinds::workload;
 use crate::meta;
 use crate::names;
 use crate::object::{self, at, map_at_mut, map_mut};
-use crate::rules::{Cx, Rules, Write};
+use crate::rules::{Cx, Rules, Write, selectable};
 
 #[derive(Debug)]
 pub struct Job;
@@ -86,9 +86,7 @@ impl Rules for Job {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["status.successful"]
-    }
+    selectable!["status.successful"];
 
     fn field(&self, obj: &Value, _path: &str) -> String {
         at(obj, &["status", "succeeded"]).as_i64().unwrap_or(0).to_string()

@@ -8,7 +8,7 @@ use crate::at::At;
 use crate::field::Errors;
 use crate::names;
 use crate::object::{at, map_mut, text};
-use crate::rules::{Cx, Rules, Write, facts};
+use crate::rules::{Cx, Rules, Write, facts, selectable};
 
 /// `v1` Events.
 #[derive(Debug)]
@@ -57,21 +57,19 @@ impl Rules for Event {
         limits(&event, errs);
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &[
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "involvedObject.apiVersion",
-            "involvedObject.resourceVersion",
-            "involvedObject.fieldPath",
-            "reason",
-            "reportingComponent",
-            "source",
-            "type",
-        ]
-    }
+    selectable![
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type"
+    ];
 
     fn field(&self, obj: &Value, path: &str) -> String {
         field(obj, path)
@@ -102,20 +100,18 @@ impl Rules for NewEvent {
 
     fn prepare_create(&self, _cx: &Cx, _obj: &mut Value) {}
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &[
-            "regarding.kind",
-            "regarding.namespace",
-            "regarding.name",
-            "regarding.uid",
-            "regarding.apiVersion",
-            "regarding.resourceVersion",
-            "regarding.fieldPath",
-            "reason",
-            "reportingController",
-            "type",
-        ]
-    }
+    selectable![
+        "regarding.kind",
+        "regarding.namespace",
+        "regarding.name",
+        "regarding.uid",
+        "regarding.apiVersion",
+        "regarding.resourceVersion",
+        "regarding.fieldPath",
+        "reason",
+        "reportingController",
+        "type"
+    ];
 
     fn field(&self, obj: &Value, path: &str) -> String {
         field(obj, path)

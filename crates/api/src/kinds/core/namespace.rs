@@ -7,7 +7,7 @@ use crate::at::At;
 use crate::field::Errors;
 use crate::names;
 use crate::object::{self, at, map_at_mut, map_mut, text};
-use crate::rules::{Cx, Rules, Write, facts};
+use crate::rules::{Cx, Rules, Write, facts, selectable};
 
 #[derive(Debug)]
 pub struct Namespace;
@@ -81,9 +81,7 @@ impl Rules for Namespace {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["status.phase"]
-    }
+    selectable!["status.phase"];
 
     fn field(&self, obj: &Value, _path: &str) -> String {
         text(obj, &["status", "phase"]).to_owned()

@@ -9,7 +9,7 @@ use crate::at::At;
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::object::{at, map_at_mut};
-use crate::rules::{Rules, Write, facts};
+use crate::rules::{Rules, Write, facts, selectable};
 
 #[derive(Debug)]
 pub struct Node;
@@ -63,9 +63,7 @@ impl Rules for Node {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["spec.unschedulable"]
-    }
+    selectable!["spec.unschedulable"];
 
     fn field(&self, obj: &Value, _path: &str) -> String {
         at(obj, &["spec", "unschedulable"]).as_bool().unwrap_or(false).to_string()

@@ -9,7 +9,7 @@ use crate::at::{At, same};
 use crate::field::Errors;
 use crate::names;
 use crate::object::{map_at_mut, map_mut};
-use crate::rules::{Cx, Rules, Write, facts};
+use crate::rules::{Cx, Rules, Write, facts, selectable};
 
 #[derive(Debug)]
 pub struct PersistentVolume;
@@ -106,9 +106,7 @@ impl Rules for PersistentVolume {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["name"]
-    }
+    selectable!["name"];
 
     fn field(&self, obj: &Value, _path: &str) -> String {
         crate::object::name(obj).to_owned()

@@ -25,7 +25,7 @@ use crate::Subresource;
 use crate::at::At;
 use crate::field::Errors;
 use crate::object::{self, at, map_at_mut, text};
-use crate::rules::{Cx, Rules, Write, facts};
+use crate::rules::{Cx, Rules, Write, facts, selectable};
 
 #[derive(Debug)]
 pub struct Pod;
@@ -106,19 +106,17 @@ impl Rules for Pod {
         out
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &[
-            "spec.nodeName",
-            "spec.restartPolicy",
-            "spec.schedulerName",
-            "spec.serviceAccountName",
-            "spec.hostNetwork",
-            "status.phase",
-            "status.podIP",
-            "status.podIPs",
-            "status.nominatedNodeName",
-        ]
-    }
+    selectable![
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.podIPs",
+        "status.nominatedNodeName"
+    ];
 
     fn field(&self, obj: &Value, path: &str) -> String {
         match path {

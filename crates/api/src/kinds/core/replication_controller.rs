@@ -6,7 +6,7 @@ use super::pod::{defaults, spec};
 use crate::at::At;
 use crate::field::Errors;
 use crate::object::{at, map_at_mut};
-use crate::rules::{Rules, ScalePaths, ScaleSelector, Write};
+use crate::rules::{Rules, ScalePaths, ScaleSelector, Write, selectable};
 
 #[derive(Debug)]
 pub struct ReplicationController;
@@ -65,9 +65,7 @@ impl Rules for ReplicationController {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["status.replicas"]
-    }
+    selectable!["status.replicas"];
 
     fn field(&self, obj: &Value, _path: &str) -> String {
         at(obj, &["status", "replicas"]).as_i64().unwrap_or(0).to_string()

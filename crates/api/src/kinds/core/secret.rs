@@ -7,7 +7,7 @@ use super::pod::defaults;
 use crate::at::At;
 use crate::field::{Errors, Path};
 use crate::object::{map_at_mut, map_mut, text};
-use crate::rules::{Rules, Write, facts};
+use crate::rules::{Rules, Write, facts, selectable};
 
 #[derive(Debug)]
 pub struct Secret;
@@ -49,9 +49,7 @@ impl Rules for Secret {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["type"]
-    }
+    selectable!["type"];
 
     facts!(uncounted);
 }

@@ -9,7 +9,7 @@ use super::pod::defaults::{children, set, set_pointer};
 use crate::at::At;
 use crate::field::Errors;
 use crate::object::{at, items, map_at_mut, map_mut, text};
-use crate::rules::{Cx, Rules, Write, facts};
+use crate::rules::{Cx, Rules, Write, facts, selectable};
 
 #[derive(Debug)]
 pub struct Service;
@@ -73,9 +73,7 @@ impl Rules for Service {
         }
     }
 
-    fn selectable(&self) -> &'static [&'static str] {
-        &["spec.clusterIP", "spec.type"]
-    }
+    selectable!["spec.clusterIP", "spec.type"];
 
     fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
         let spec = at(obj, &["spec"]);

@@ -1,0 +1,168 @@
+//! Custom resources: from a CustomResourceDefinition to rows like those of the table.
+//!
+//! [`rows`] makes a row of each version. A row carries its own schema, compiled rules and columns, so that shape, apply,
+//! defaults, validation, tables and documents work on it through the same engines as on a built-in kind.
+
+mod evaluate;
+pub mod expressions;
+pub mod field_path;
+mod jsonpath;
+mod print;
+pub mod rules;
+pub mod sizes;
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::kinds::{ALL_VERBS, Kind, Part, Scope, Subresource, Text};
+use crate::object::{at, items, text};
+use crate::schema::Structural;
+
+/// What a row has that a CustomResourceDefinition made.
+#[derive(Debug)]
+pub struct Custom {
+    /// The schema of this version.
+    pub schema: Arc<Structural>,
+    /// The schema as the definition writes it, which is published.
+    pub published: Value,
+    pub is_served: bool,
+    /// The version in which objects are stored.
+    pub storage_version: Text,
+    pub conversion: Conversion,
+    /// What a `Warning` header says to those who use this version.
+    pub deprecation: Option<String>,
+    /// The definition's name and uid: `crontabs.stable.example.com`.
+    pub definition: String,
+    pub definition_uid: String,
+}
+
+/// How objects come from one version to another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Conversion {
+    /// Only `apiVersion` changes.
+    None,
+    /// `spec.conversion.webhook`, as the definition has it.
+    Webhook(Value),
+}
+
+/// The rows of a stored CustomResourceDefinition: one of each version that is served, in the order in which discovery
+/// prefers them, and one of the version in which objects are stored. Names are those that were accepted.
+pub fn rows(definition: &Value) -> Result<Vec<Kind>, String> {
+    let spec = at(definition, &["spec"]);
+    let storage = items(spec, &["versions"]).iter().find(|v| v["storage"] == Value::Bool(true));
+    let storage = storage.ok_or("no version is marked as the storage version")?;
+    let storage_version = text(storage, &["name"]);
+    let is_wanted = |v: &&Value| v["served"] == Value::Bool(true) || text(v, &["name"]) == storage_version;
+    let mut versions: Vec<&Value> = items(spec, &["versions"]).iter().filter(is_wanted).collect();
+    versions.sort_by_key(|v| Reverse(version_rank(text(v, &["name"]))));
+    versions.into_iter().map(|version| row(definition, version, storage_version)).collect()
+}
+
+fn row(definition: &Value, version: &Value, storage_version: &str) -> Result<Kind, String> {
+    let spec = at(definition, &["spec"]);
+    let names = at(definition, &["status", "acceptedNames"]);
+    let group = text(spec, &["group"]);
+    let (kind, name) = (text(names, &["kind"]), text(version, &["name"]));
+    let (plural, singular) = (text(names, &["plural"]), text(names, &["singular"]));
+    if plural.is_empty() || kind.is_empty() {
+        return Err("no names are accepted yet".to_owned());
+    }
+    let published = at(version, &["schema", "openAPIV3Schema"]).clone();
+    let schema = Arc::new(Structural::read(&published)?);
+    let custom = Arc::new(Custom {
+        schema: schema.clone(),
+        published,
+        is_served: version["served"] == Value::Bool(true),
+        storage_version: owned(storage_version),
+        conversion: conversion(spec),
+        deprecation: deprecation(group, kind, version),
+        definition: crate::object::name(definition).to_owned(),
+        definition_uid: crate::object::uid(definition).to_owned(),
+    });
+    let api_version = crate::catalog::api_version(group, name);
+    let rules = rules::CustomRules::new(schema, &api_version, version);
+    Ok(Kind {
+        group: owned(group),
+        version: owned(name),
+        kind: owned(kind),
+        plural: owned(plural),
+        singular: owned(if singular.is_empty() { kind } else { singular }.to_lowercase().as_str()),
+        short_names: texts(names, "shortNames"),
+        list_kind: owned(text(names, &["listKind"])),
+        categories: texts(names, "categories"),
+        scope: if text(spec, &["scope"]) == "Namespaced" { Scope::Namespaced } else { Scope::Cluster },
+        verbs: Cow::Borrowed(ALL_VERBS),
+        subresources: subresources(version),
+        storage: owned(&format!("{group}/{plural}")),
+        is_view: name != storage_version,
+        schema: owned(&definition_name(group, name, kind)),
+        rules: Part::Own(Arc::new(rules)),
+        print: Part::Own(Arc::new(print::Columns::of(version))),
+        custom: Some(custom),
+    })
+}
+
+fn owned(text: &str) -> Text {
+    Cow::Owned(text.to_owned())
+}
+
+fn texts(names: &Value, key: &str) -> Cow<'static, [Text]> {
+    items(names, &[key]).iter().filter_map(Value::as_str).map(owned).collect()
+}
+
+fn subresources(version: &Value) -> Cow<'static, [Subresource]> {
+    let has = |name: &str| at(version, &["subresources", name]).is_object();
+    [("status", Subresource::Status), ("scale", Subresource::Scale)]
+        .into_iter()
+        .filter_map(|(name, sub)| has(name).then_some(sub))
+        .collect()
+}
+
+fn conversion(spec: &Value) -> Conversion {
+    match text(spec, &["conversion", "strategy"]) {
+        "Webhook" => Conversion::Webhook(at(spec, &["conversion", "webhook"]).clone()),
+        _ => Conversion::None,
+    }
+}
+
+fn deprecation(group: &str, kind: &str, version: &Value) -> Option<String> {
+    if version["deprecated"] != Value::Bool(true) {
+        return None;
+    }
+    let own = text(version, &["deprecationWarning"]);
+    let usual = || format!("{group}/{} {kind} is deprecated", text(version, &["name"]));
+    Some(if own.is_empty() { usual() } else { own.to_owned() })
+}
+
+/// `com.example.stable.v1.CronTab`, as documents name the definition.
+pub fn definition_name(group: &str, version: &str, kind: &str) -> String {
+    let reversed: Vec<&str> = group.rsplit('.').collect();
+    format!("{}.{version}.{kind}", reversed.join("."))
+}
+
+/// The order of versions: general availability before beta before alpha, each newest first; others by name.
+pub fn version_rank(version: &str) -> (u8, u64, u64, Reverse<String>) {
+    let parsed = || {
+        let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let rest = version.strip_prefix('v')?;
+        let (major, rest) = rest.split_at(digits(rest));
+        let major = major.parse().ok()?;
+        let (stage, minor) = match rest {
+            "" => (3, "0"),
+            _ => rest
+                .strip_prefix("beta")
+                .map(|n| (2, n))
+                .or_else(|| rest.strip_prefix("alpha").map(|n| (1, n)))?,
+        };
+        Some((stage, major, minor.parse().ok()?))
+    };
+    let (stage, major, minor) = parsed().unwrap_or((0, 0, 0));
+    let name = if stage == 0 { version.to_owned() } else { String::new() };
+    (stage, major, minor, Reverse(name))
+}
+
+#[cfg(test)]
+mod tests;
