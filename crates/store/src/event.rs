@@ -27,6 +27,11 @@ impl Event {
         Event { revision, key, prev, now, tombstone: OnceLock::new() }
     }
 
+    /// The same change with its versions in other words (see [`Version::rewritten`]).
+    pub fn rewritten(&self, prev: Option<Arc<Version>>, now: Option<Arc<Version>>) -> Event {
+        Event::new(self.revision, self.key.clone(), prev, now)
+    }
+
     /// The last state before this event, saying this event's revision: what a DELETED watch event carries, be it that
     /// the object is gone or that it left a selector. `None` for a creation. Made once and shared by all watchers.
     pub fn last(&self) -> Option<&Arc<Version>> {

@@ -99,6 +99,11 @@ impl Version {
         })
     }
 
+    /// The same version in other words: as another version of its kind has it.
+    pub fn rewritten(&self, draft: Draft) -> Version {
+        Version::assemble(self.key.clone(), self.revision, draft)
+    }
+
     pub(crate) fn digits_at(&self) -> usize {
         self.digits_at
     }
@@ -121,7 +126,7 @@ impl Version {
     }
 
     /// Whether storing `draft` would change nothing but the revision.
-    pub(crate) fn says_the_same(&self, draft: &Draft) -> bool {
+    pub fn says_the_same(&self, draft: &Draft) -> bool {
         self.around_digits() == (draft.head.as_slice(), draft.tail.as_slice())
     }
 }
