@@ -14,8 +14,6 @@ pub struct Catalog(Arc<Index>);
 #[derive(Default)]
 struct Index {
     kinds: Vec<Arc<Kind>>,
-    /// Rows of custom resources that no request reaches, but in whose version objects are stored.
-    unserved: Vec<Arc<Kind>>,
     /// Positions by plural name; two or three share one at most, so that a lookup needs no key of its own.
     by_plural: HashMap<Text, Vec<usize>>,
     by_kind: HashMap<Text, Vec<usize>>,
@@ -50,24 +48,16 @@ impl Catalog {
     /// The built-in kinds.
     pub fn builtin() -> Catalog {
         static BUILTIN: LazyLock<Catalog> =
-            LazyLock::new(|| Catalog::of(KINDS.iter().cloned().map(Arc::new)));
+            LazyLock::new(|| Catalog(Arc::new(Index::of(KINDS.iter().cloned().map(Arc::new)))));
         BUILTIN.clone()
     }
 
-    fn of(kinds: impl IntoIterator<Item = Arc<Kind>>) -> Catalog {
-        let mut index = Index::default();
-        for kind in kinds {
-            index.add(kind);
-        }
-        Catalog(Arc::new(index))
-    }
-
     /// The built-in kinds and these ones, whose groups follow by name.
-    pub fn with_custom(custom: impl IntoIterator<Item = Kind>) -> Catalog {
+    pub fn with_custom(mut custom: Vec<Arc<Kind>>) -> Catalog {
         let builtin = Catalog::builtin();
-        let mut custom: Vec<Arc<Kind>> = custom.into_iter().map(Arc::new).collect();
         custom.sort_by(|a, b| a.group.cmp(&b.group));
-        Catalog::of(builtin.0.kinds.iter().cloned().chain(custom))
+        let index = Index::of(builtin.0.kinds.iter().cloned().chain(custom));
+        Catalog(Arc::new(index))
     }
 
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
@@ -94,12 +84,8 @@ impl Catalog {
         if !kind.is_view {
             return kind.clone();
         }
-        self.keepers().find(|k| k.storage == kind.storage).unwrap_or(kind).clone()
-    }
-
-    /// The rows in whose versions objects are kept, one a storage; not all of custom resources' are served.
-    pub fn keepers(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.0.kinds.iter().chain(&self.0.unserved).filter(|k| !k.is_view)
+        let keeper = self.0.kinds.iter().find(|k| k.storage == kind.storage && !k.is_view);
+        keeper.unwrap_or(kind).clone()
     }
 
     fn pick(&self, among: &[usize], fits: impl Fn(&Kind) -> bool) -> Option<Arc<Kind>> {
@@ -134,13 +120,16 @@ impl Catalog {
 }
 
 impl Index {
+    /// Of the served ones.
+    fn of(kinds: impl IntoIterator<Item = Arc<Kind>>) -> Index {
+        let mut index = Index::default();
+        kinds.into_iter().filter(|kind| kind.is_served()).for_each(|kind| index.add(kind));
+        index
+    }
+
     fn add(&mut self, mut kind: Arc<Kind>) {
         if kind.singular.is_empty() {
             Arc::make_mut(&mut kind).singular = kind.kind.to_lowercase().into();
-        }
-        if !kind.is_served() {
-            self.unserved.push(kind);
-            return;
         }
         let at = self.kinds.len();
         self.by_plural.entry(kind.plural.clone()).or_default().push(at);
@@ -201,7 +190,7 @@ mod tests {
         kind.group = "stable.example.com".into();
         kind.kind = "CronTab".into();
         kind.plural = "crontabs".into();
-        let c = Catalog::with_custom([kind]);
+        let c = Catalog::with_custom(vec![Arc::new(kind)]);
         assert_eq!(c.find("stable.example.com", "v1", "crontabs").unwrap().singular, "crontab");
         assert!(c.find("", "v1", "configmaps").is_some());
         assert_eq!(c.groups().last().unwrap().name, "stable.example.com");

@@ -101,8 +101,10 @@ fn resource(catalog: &Catalog, kind: &Arc<Kind>) -> Value {
     out.insert("verbs".into(), json!(kind.verbs));
     names(kind, &mut out);
     if !kind.is_virtual() {
-        let stored = catalog.stored_as(kind);
-        out.insert("storageVersionHash".into(), json!(storage_version_hash(&stored.gvk())));
+        let stored = catalog.stored_as(kind).gvk();
+        let version = kind.custom.as_ref().map_or(stored.version, |c| c.storage_version.clone());
+        let stored = GroupVersionKind { version, ..stored };
+        out.insert("storageVersionHash".into(), json!(storage_version_hash(&stored)));
     }
     Value::Object(out)
 }

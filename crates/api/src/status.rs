@@ -114,6 +114,13 @@ impl Status {
         .with_details(Details::default())
     }
 
+    /// A verb that a resource does not have, to handlers that know which resource it is.
+    pub fn method_not_supported(r: Resource<'_>, verb: &str) -> Status {
+        let resource = crate::field::go_quote(&r.qualified());
+        let message = format!("{verb} is not supported on resources of kind {resource}");
+        Status::new(405, "MethodNotAllowed", message).with_details(r.details(""))
+    }
+
     pub fn not_acceptable(message: impl Into<String>) -> Status {
         Status::new(406, "NotAcceptable", message)
     }

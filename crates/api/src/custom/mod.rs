@@ -48,15 +48,14 @@ pub enum Conversion {
     Webhook(Value),
 }
 
-/// The rows of a stored CustomResourceDefinition: one of each version that is served, in the order in which discovery
-/// prefers them, and one of the version in which objects are stored. Names are those that were accepted.
+/// The rows of a stored CustomResourceDefinition, one of each version, in the order in which discovery prefers them: in
+/// one that is not served, too, objects may be stored. Names are those that were accepted.
 pub fn rows(definition: &Value) -> Result<Vec<Kind>, String> {
     let spec = at(definition, &["spec"]);
     let storage = items(spec, &["versions"]).iter().find(|v| v["storage"] == Value::Bool(true));
     let storage = storage.ok_or("no version is marked as the storage version")?;
     let storage_version = text(storage, &["name"]);
-    let is_wanted = |v: &&Value| v["served"] == Value::Bool(true) || text(v, &["name"]) == storage_version;
-    let mut versions: Vec<&Value> = items(spec, &["versions"]).iter().filter(is_wanted).collect();
+    let mut versions: Vec<&Value> = items(spec, &["versions"]).iter().collect();
     versions.sort_by_key(|v| Reverse(version_rank(text(v, &["name"]))));
     versions.into_iter().map(|version| row(definition, version, storage_version)).collect()
 }
@@ -78,12 +77,11 @@ fn row(definition: &Value, version: &Value, storage_version: &str) -> Result<Kin
         is_served: version["served"] == Value::Bool(true),
         storage_version: owned(storage_version),
         conversion: conversion(spec),
-        deprecation: deprecation(group, kind, version),
+        deprecation: deprecation(spec, kind, version),
         definition: crate::object::name(definition).to_owned(),
         definition_uid: crate::object::uid(definition).to_owned(),
     });
-    let api_version = crate::catalog::api_version(group, name);
-    let rules = rules::CustomRules::new(schema, &api_version, version);
+    let rules = rules::CustomRules::new(schema, version);
     Ok(Kind {
         group: owned(group),
         version: owned(name),
@@ -97,7 +95,8 @@ fn row(definition: &Value, version: &Value, storage_version: &str) -> Result<Kin
         verbs: Cow::Borrowed(ALL_VERBS),
         subresources: subresources(version),
         storage: owned(&format!("{group}/{plural}")),
-        is_view: name != storage_version,
+        // Not even of another version: an object is read and written in the one that is asked for.
+        is_view: false,
         schema: owned(&definition_name(group, name, kind)),
         rules: Part::Own(Arc::new(rules)),
         print: Part::Own(Arc::new(print::Columns::of(version))),
@@ -128,13 +127,21 @@ fn conversion(spec: &Value) -> Conversion {
     }
 }
 
-fn deprecation(group: &str, kind: &str, version: &Value) -> Option<String> {
-    if version["deprecated"] != Value::Bool(true) {
+fn deprecation(spec: &Value, kind: &str, version: &Value) -> Option<String> {
+    let is = |v: &Value, key: &str| v[key] == Value::Bool(true);
+    if !is(version, "deprecated") {
         return None;
     }
     let own = text(version, &["deprecationWarning"]);
-    let usual = || format!("{group}/{} {kind} is deprecated", text(version, &["name"]));
-    Some(if own.is_empty() { usual() } else { own.to_owned() })
+    if !own.is_empty() {
+        return Some(own.to_owned());
+    }
+    let (group, name) = (text(spec, &["group"]), text(version, &["name"]));
+    let better = items(spec, &["versions"]).iter().filter(|v| is(v, "served") && !is(v, "deprecated"));
+    let better = better.map(|v| text(v, &["name"])).max_by_key(|v| version_rank(v));
+    let better = better.filter(|v| version_rank(v) > version_rank(name));
+    let instead = better.map_or(String::new(), |v| format!("; use {group}/{v} {kind}"));
+    Some(format!("{group}/{name} {kind} is deprecated{instead}"))
 }
 
 /// `com.example.stable.v1.CronTab`, as documents name the definition.

@@ -12,7 +12,7 @@ use crate::kinds::Text;
 use crate::object::{self, at, items, text};
 use crate::rules::{Cx, Rules, ScalePaths, ScaleSelector, Write};
 use crate::schema::Structural;
-use crate::schema::structural::{check, embedded, lists, prune};
+use crate::schema::structural::{check, embedded, lists};
 
 /// The most replicas that an object may ask for.
 const REPLICAS_MAX: i64 = i32::MAX as i64;
@@ -21,7 +21,6 @@ const REPLICAS_MAX: i64 = i32::MAX as i64;
 #[derive(Debug)]
 pub struct CustomRules {
     schema: Arc<Structural>,
-    api_version: String,
     expressions: Option<Expressions>,
     embeds: bool,
     has_status: bool,
@@ -30,10 +29,9 @@ pub struct CustomRules {
 }
 
 impl CustomRules {
-    pub(super) fn new(schema: Arc<Structural>, api_version: &str, version: &Value) -> CustomRules {
+    pub(super) fn new(schema: Arc<Structural>, version: &Value) -> CustomRules {
         let path = |field: &Value| Some(text(field, &["jsonPath"]).strip_prefix('.')?.to_owned().into());
         CustomRules {
-            api_version: api_version.to_owned(),
             expressions: Expressions::of(&schema),
             embeds: schema.embeds(),
             has_status: at(version, &["subresources", "status"]).is_object(),
@@ -41,16 +39,6 @@ impl CustomRules {
             selectable: items(version, &["selectableFields"]).iter().filter_map(path).collect(),
             schema,
         }
-    }
-
-    /// An object that was stored, as this version's schema wants it: in this version, without what the schema does not
-    /// know, and with its defaults.
-    fn brought_up(&self, obj: &mut Value) {
-        object::map_mut(obj).insert("apiVersion".into(), Value::from(self.api_version.as_str()));
-        if let Ok(shaped) = prune::shape(&self.schema, obj.clone()) {
-            *obj = shaped.value;
-        }
-        self.schema.fill(obj);
     }
 
     fn check_replicas(&self, obj: &Value, errs: &mut Errors) {
@@ -142,19 +130,15 @@ impl Rules for CustomRules {
         self.scale.clone()
     }
 
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
     fn counts_status(&self) -> bool {
         !self.has_status
     }
 
     fn selectable(&self) -> &[Text] {
         &self.selectable
-    }
-
-    fn to_served(&self, obj: &mut Value) {
-        self.brought_up(obj);
-    }
-
-    fn to_stored(&self, obj: &mut Value) {
-        self.brought_up(obj);
     }
 }

@@ -85,6 +85,11 @@ impl Rules for CustomResourceDefinition {
         Vec::new()
     }
 
+    /// Their own finalizer has no path.
+    fn standard_finalizers(&self) -> bool {
+        false
+    }
+
     facts!(conditional);
 }
 

@@ -100,9 +100,10 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn is(&self, manager: &str, applied: bool, api_version: &str, subresource: &str) -> bool {
+        // What somebody applies has one entry, in the version of the last time.
         self.manager == manager
             && self.applied == applied
-            && self.api_version == api_version
+            && (applied || self.api_version == api_version)
             && self.subresource == subresource
     }
 

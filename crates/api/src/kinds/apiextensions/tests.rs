@@ -1,3 +1,5 @@
+//! What the rules of CustomResourceDefinitions say, written out.
+
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -262,12 +264,15 @@ fn rules_that_could_cost_too_much_are_refused() {
         json!({"list": {"type": "array", "maxItems": 1000, "items": {"type": "string", "maxLength": 8000}}}),
     );
     schema["properties"]["spec"]["x-kubernetes-validations"] = json!(many);
-    check_schema(schema, expect![[r#"
+    check_schema(
+        schema,
+        expect![[r#"
         spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema
         spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[1].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema
         spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[2].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema
         spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[3].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema
-        spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.281601x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"#]]);
+        spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.281601x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"#]],
+    );
 }
 
 #[test]
