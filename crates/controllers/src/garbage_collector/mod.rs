@@ -8,7 +8,9 @@ mod graph;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use futures::future::AbortHandle;
 use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, StreamExt};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::discovery::{ApiResource, Discovery, Scope, verbs};
@@ -25,6 +27,10 @@ use graph::{FOREGROUND, Graph, Node, ORPHAN, Step};
 
 /// How often discovery is asked for kinds that have come or gone (the reference: 30 s).
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(30);
+/// And when a CustomResourceDefinition has changed: so much later, since they come in numbers.
+const DISCOVERY_DELAY: Duration = Duration::from_millis(100);
+/// A kind that is not served any more is still listened to for this while: the last of its objects may have gone just now.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Before a failed step is planned anew.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
@@ -32,6 +38,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 struct Watched {
     resource: ApiResource,
     namespaced: bool,
+    watch: AbortHandle,
+    missing_since: Option<Duration>,
     /// Uids seen since the current list began.
     seen: HashSet<String>,
 }
@@ -42,6 +50,8 @@ struct Collector {
     kinds: Vec<Watched>,
     queue: VecDeque<String>,
     queued: HashSet<String>,
+    /// A definition has changed since the last look.
+    has_new_kinds: bool,
     /// Kinds whose first list is not complete: until all are in, "unknown owner" may only mean "not read yet".
     pending_lists: HashSet<usize>,
 }
@@ -52,6 +62,7 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
         graph: Graph::default(),
         queue: VecDeque::new(),
         queued: HashSet::new(),
+        has_new_kinds: false,
         pending_lists: HashSet::new(),
         cx,
     };
@@ -75,7 +86,12 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
         let idle = collector.queue.is_empty() || !collector.pending_lists.is_empty();
         tokio::select! {
             biased;
-            Some((kind, event)) = events.next() => collector.observe(kind, event),
+            Some((kind, event)) = events.next() => {
+                collector.observe(kind, event);
+                if std::mem::take(&mut collector.has_new_kinds) {
+                    rediscover = Box::pin(clock.sleep(DISCOVERY_DELAY));
+                }
+            }
             Some(uid) = retries.next() => collector.enqueue(uid),
             () = &mut rediscover => {
                 collector.discover(&mut events).await?;
@@ -86,30 +102,70 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
     }
 }
 
+impl Watched {
+    fn is(&self, resource: &ApiResource) -> bool {
+        !self.watch.is_aborted()
+            && self.resource.group == resource.group
+            && self.resource.plural == resource.plural
+    }
+
+    /// Take note of whether it is still served.
+    fn note(&mut self, is_served: bool, now: Duration) {
+        if is_served {
+            self.missing_since = None;
+        } else if now.saturating_sub(*self.missing_since.get_or_insert(now)) >= LAST_WORDS {
+            self.watch.abort();
+        }
+    }
+}
+
 type Events = SelectAll<BoxStream<'static, (usize, Event<Object>)>>;
 
 impl Collector {
-    /// Begin to watch the kinds that are new since the last look.
+    /// Begin to watch the kinds that are new since the last look, and leave those that are gone.
     async fn discover(&mut self, events: &mut Events) -> Result<(), Error> {
         let discovery = Discovery::new(self.cx.client.clone()).run_aggregated().await?;
+        // One whose objects cannot be listed, as no webhook converts them, must not keep all others waiting.
+        self.pending_lists.clear();
+        let mut found = HashSet::new();
         for group in discovery.groups() {
             for (resource, capabilities) in group.recommended_resources() {
-                let known = self.kinds.iter().any(|k| k.resource == resource);
-                let collects = [verbs::DELETE, verbs::LIST, verbs::WATCH, verbs::PATCH];
-                if known
-                    || is_excluded(&resource)
-                    || !collects.iter().all(|v| capabilities.supports_operation(v))
-                {
+                // Not `patch`: it is done, but not offered, while a definition waits for the end of its objects.
+                let collects = [verbs::DELETE, verbs::LIST, verbs::WATCH];
+                let is_collected = collects.iter().all(|v| capabilities.supports_operation(v));
+                if is_excluded(&resource) || !is_collected {
                     continue;
                 }
-                let at = self.kinds.len();
-                events.push(self.follow(&resource).map(move |event| (at, event)).boxed());
-                let namespaced = capabilities.scope == Scope::Namespaced;
-                self.kinds.push(Watched { resource, namespaced, seen: HashSet::new() });
-                self.pending_lists.insert(at);
+                let at = self.kinds.iter().position(|k| k.is(&resource));
+                found.insert(at.unwrap_or(self.kinds.len()));
+                if at.is_none_or(|at| self.kinds[at].resource.version != resource.version) {
+                    self.begin(events, at, resource, capabilities.scope == Scope::Namespaced);
+                }
             }
         }
+        let now = self.cx.clock.elapsed();
+        for (at, kind) in self.kinds.iter_mut().enumerate() {
+            kind.note(found.contains(&at), now);
+        }
         Ok(())
+    }
+
+    /// Watch a kind, in the place of `at` where it was watched in another version so far.
+    fn begin(&mut self, events: &mut Events, at: Option<usize>, resource: ApiResource, namespaced: bool) {
+        let (followed, watch) = stream::abortable(self.follow(&resource));
+        let kind = Watched { resource, namespaced, watch, missing_since: None, seen: HashSet::new() };
+        let at = match at {
+            Some(at) => {
+                std::mem::replace(&mut self.kinds[at], kind).watch.abort();
+                at
+            }
+            None => {
+                self.kinds.push(kind);
+                self.kinds.len() - 1
+            }
+        };
+        events.push(followed.map(move |event| (at, event)).boxed());
+        self.pending_lists.insert(at);
     }
 
     /// One kind's metadata. Of Pods there are most, and they are read already: by the informer that others need, too.
@@ -123,6 +179,8 @@ impl Collector {
     }
 
     fn observe(&mut self, kind: usize, event: Event<Object>) {
+        let is_change = matches!(event, Event::Apply(_) | Event::Delete(_));
+        self.has_new_kinds |= is_change && is_definition(&self.kinds[kind].resource);
         match event {
             Event::Init => self.kinds[kind].seen.clear(),
             Event::InitApply(object) => {
@@ -211,10 +269,11 @@ impl Collector {
     async fn verify(&mut self, uid: &str, owners: &[OwnerReference]) -> Result<(), Error> {
         let Some(node) = self.graph.get(uid).cloned() else { return Ok(()) };
         for owner in owners {
-            let kind = self
-                .kinds
-                .iter()
-                .find(|k| k.resource.kind == owner.kind && same_group(&k.resource, &owner.api_version));
+            let kind = self.kinds.iter().find(|k| {
+                !k.watch.is_aborted()
+                    && k.resource.kind == owner.kind
+                    && same_group(&k.resource, &owner.api_version)
+            });
             let Some(kind) = kind else { continue };
             let live = found(self.api_of(kind, &node.namespace).get(&owner.name).await)?;
             if live.is_none_or(|o| o.uid().as_deref() != Some(owner.uid.as_str())) {
@@ -297,6 +356,11 @@ fn of_informer<K: Resource + Send + Sync + 'static>(
 
 fn same_group(resource: &ApiResource, api_version: &str) -> bool {
     api_version.split_once('/').map_or("", |(group, _)| group) == resource.group
+}
+
+fn is_definition(resource: &ApiResource) -> bool {
+    resource.group == CustomResourceDefinition::group(&())
+        && resource.plural == CustomResourceDefinition::plural(&())
 }
 
 /// Events are never owners nor owned, and there are many of them: the reference ignores them, too.
