@@ -8,6 +8,7 @@ mod body;
 mod bootstrap;
 mod compress;
 mod control;
+mod crd;
 mod directory;
 mod expiry;
 mod grants;

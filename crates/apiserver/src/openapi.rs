@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use coracle_api::catalog::Catalog;
 use coracle_api::openapi::{self, Brief, OpenApi};
+use coracle_api::schema::Schemas;
 use coracle_api::{Status, codec};
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
@@ -22,6 +24,19 @@ const V2_PROTOBUF: &str = "v2 protobuf";
 /// The documents that have been made, by path below `/openapi/`.
 #[derive(Debug, Default)]
 pub(crate) struct Documents(Mutex<HashMap<String, Arc<Document>>>);
+
+impl Documents {
+    /// The documents that stay as they are when what is served of `group` changes: those of other groups' versions.
+    pub(crate) fn without(&self, group: &str) -> Documents {
+        let stays = |path: &str| {
+            let of = path.strip_prefix("v3/apis/").and_then(|rest| rest.split_once('/'));
+            path.starts_with("v3/api/") || of.is_some_and(|(of, _)| of != group)
+        };
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = made.iter().filter(|(path, _)| stays(path)).map(|(p, d)| (p.clone(), d.clone()));
+        Documents(Mutex::new(kept.collect()))
+    }
+}
 
 #[derive(Debug)]
 struct Document {
@@ -63,21 +78,24 @@ fn wants_protobuf(request: &Parts) -> bool {
 }
 
 async fn document(core: &Arc<Core>, path: String) -> Result<Option<Arc<Document>>, Status> {
-    let made = core.documents.0.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
+    // Both of one moment: what is written of a catalog is kept with it.
+    let (catalog, documents) = core.definitions.served();
+    let made = documents.0.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
     if made.is_some() {
         return Ok(made);
     }
     // A document is megabytes of JSON: it is made where it holds up no other request.
-    let (core, at) = (core.clone(), path.clone());
-    let made = tokio::task::spawn_blocking(move || write(&core, &at)).await;
-    let made = made.map_err(|e| Status::internal(e.to_string()))?.map(Arc::new);
-    Ok(made)
+    let schemas = core.schemas.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let made = Arc::new(write(&catalog, &schemas, &path)?);
+        documents.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path, made.clone());
+        Some(made)
+    });
+    made.await.map_err(|e| Status::internal(e.to_string()))
 }
 
-fn write(core: &Core, path: &str) -> Option<Document> {
-    let catalog = core.catalog();
-    let documents =
-        OpenApi { catalog: &catalog, schemas: &core.schemas, prose: &Brief::new(), version: VERSION };
+fn write(catalog: &Catalog, schemas: &Schemas, path: &str) -> Option<Document> {
+    let documents = OpenApi { catalog, schemas, prose: &Brief::new(), version: VERSION };
     let value = match path.split_once('/') {
         None if path == "v2" || path == V2_PROTOBUF => documents.swagger(),
         None if path == "v3" => documents.index(),
@@ -91,11 +109,5 @@ fn write(core: &Core, path: &str) -> Option<Document> {
     };
     let digest: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02X}")).collect();
     let tag = HeaderValue::from_str(&format!("\"{digest}\"")).ok()?;
-    let document = Document { bytes, media_type, tag };
-    let mut all = core.documents.0.lock().unwrap_or_else(PoisonError::into_inner);
-    all.insert(
-        path.to_owned(),
-        Arc::new(Document { bytes: document.bytes.clone(), media_type, tag: document.tag.clone() }),
-    );
-    Some(document)
+    Some(Document { bytes, media_type, tag })
 }

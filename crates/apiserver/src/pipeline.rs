@@ -3,9 +3,10 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use coracle_api::catalog::Catalog;
 use coracle_api::path::RequestInfo;
 use coracle_api::user::ANONYMOUS;
-use coracle_api::{Status, Subresource, User};
+use coracle_api::{Kind, Status, Subresource, User};
 use coracle_auth::impersonate::impersonate;
 use coracle_auth::{Attributes, Permit};
 use futures::FutureExt;
@@ -19,7 +20,7 @@ use crate::negotiate::{self, Format};
 use crate::registry::{self, Call};
 use crate::respond::{self, Answer};
 use crate::server::Core;
-use crate::{control, metrics, paths, subresources};
+use crate::{control, crd, metrics, paths, subresources};
 
 /// Who is at the other end.
 #[derive(Debug)]
@@ -164,12 +165,16 @@ async fn dispatch(
     permit: Permit,
 ) -> Result<Answer, Status> {
     let Some(kind) = core.catalog().find(&info.group, &info.version, &info.resource) else {
-        let known = core.catalog().group(&info.group).is_some();
+        // A group of custom resources has no handler of its own for what it does not serve.
+        let known = Catalog::builtin().group(&info.group).is_some();
         return if known { Err(Status::no_resource()) } else { Ok(respond::page_not_found()) };
     };
+    if kind.is_custom() && crd::requests::is_elsewhere(&kind, &info) {
+        return Ok(respond::page_not_found());
+    }
     let sub = match info.subresource.as_str() {
         "" => None,
-        name => Some(Subresource::parse(name).filter(|s| kind.has(*s)).ok_or_else(Status::no_resource)?),
+        name => Some(subresource(&kind, name, &info.name)?),
     };
     if kind.is_namespaced() && info.namespace.is_empty() && !info.name.is_empty() && sub.is_some() {
         return Err(Status::no_resource());
@@ -198,6 +203,9 @@ async fn dispatch(
         user_agent: header(request.headers(), USER_AGENT),
         warnings: Mutex::default(),
     });
+    if let Some(words) = call.kind.custom.as_ref().and_then(|c| c.deprecation.as_deref()) {
+        call.warn(words);
+    }
     let done = verb(core, &call, &info, request).await;
     let mut answer = match done {
         Ok(answer) => answer,
@@ -209,6 +217,13 @@ async fn dispatch(
     }
     drop(warnings);
     Ok(answer)
+}
+
+fn subresource(kind: &Kind, sub: &str, name: &str) -> Result<Subresource, Status> {
+    let found = Subresource::parse(sub).filter(|s| kind.has(*s));
+    found.ok_or_else(|| {
+        if kind.is_custom() { Status::not_found(kind.resource(), name) } else { Status::no_resource() }
+    })
 }
 
 async fn verb(
@@ -228,7 +243,10 @@ async fn verb(
         "update" | "patch" | "delete" | "get" => on_item,
         _ => read,
     };
-    if !fits || !call.kind.allows(&info.verb) {
+    if call.kind.is_custom() {
+        crd::requests::check_verb(core, &call.kind, &info.verb)?;
+    }
+    if !fits || !(call.kind.is_custom() || call.kind.allows(&info.verb)) {
         return Err(Status::method_not_allowed());
     }
     if call.kind.is_virtual() && info.verb == "create" {

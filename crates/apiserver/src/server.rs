@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ use crate::admission::dynamic::{self, Hooks};
 use crate::admission::resource_quota::Turns;
 use crate::body::{self, BoxError};
 use crate::control::{Kept, forks::Forks};
+use crate::crd::{self, Definitions};
 use crate::metrics::Metrics;
-use crate::openapi::Documents;
 use crate::pipeline::{self, Caller};
 use crate::respond::Answer;
 use crate::{bootstrap, directory, expiry, kubernetes_service, peers, registry, serving, webhook};
@@ -91,7 +91,8 @@ impl Config {
 /// Everything that a request may need.
 pub(crate) struct Core {
     pub store: Store,
-    catalog: RwLock<Catalog>,
+    /// What is served beside the built-in kinds.
+    pub definitions: Arc<Definitions>,
     pub schemas: Schemas,
     pub clock: Clock,
     pub pki: Arc<Pki>,
@@ -106,8 +107,6 @@ pub(crate) struct Core {
     /// How this server proves itself to kubelets; made when the first is called.
     pub kubelet_tls: OnceLock<Arc<rustls::ClientConfig>>,
     pub metrics: Metrics,
-    /// Shared with forks, whose catalog is the same.
-    pub documents: Arc<Documents>,
     /// What forms of stored objects may take in memory beside their JSON.
     pub forms: Arc<Budget>,
     pub stalled_watch: Duration,
@@ -129,7 +128,7 @@ impl std::fmt::Debug for Core {
 
 impl Core {
     pub(crate) fn catalog(&self) -> Catalog {
-        self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.definitions.catalog()
     }
 
     pub(crate) fn has_started(&self) -> bool {
@@ -186,6 +185,8 @@ impl Server {
         for (prefix, observer) in dynamic::observers(&catalog, &hooks) {
             config.store.observe(&prefix, observer);
         }
+        let (definitions, changed) = Definitions::new();
+        config.store.observe(crd::PREFIX, definitions.observer());
         let tokens = Arc::new(Tokens::new(config.tokens, config.pki.token_keys(), config.clock.clone()));
         let core = Core {
             authenticator: Authenticator::new(
@@ -198,7 +199,7 @@ impl Server {
             .map_err(|e| Status::internal(e.to_string()))?,
             authorizer: Authorizer::new(policy, directory.clone()),
             directory,
-            catalog: RwLock::new(catalog),
+            definitions,
             schemas: Schemas::builtin(),
             store: config.store,
             clock: config.clock,
@@ -210,7 +211,6 @@ impl Server {
             webhooks: webhook::Clients::default(),
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
-            documents: Arc::default(),
             forms: Budget::new(registry::forms::KEPT_BYTES),
             stalled_watch: config.stalled_watch,
             advertise: config.advertise,
@@ -227,6 +227,7 @@ impl Server {
             peers::start(&core);
         }
         expiry::start(&core);
+        crd::start(&core, changed);
         core.ready.store(true, Ordering::Release);
         Ok(Server(core))
     }
@@ -235,10 +236,12 @@ impl Server {
     /// same there, and what is written to one is not seen by the other. Costs the same whatever the cluster holds.
     pub fn fork(&self, config: ForkConfig) -> Server {
         let core = &self.0;
-        let (state, policy, addresses, hooks) = core.store.hold(|state| {
+        let (state, policy, addresses, hooks, definitions) = core.store.hold(|state| {
             let policy = Arc::new(core.authorizer.policy().fork());
-            (state, policy, core.addresses.fork(), Arc::new(core.hooks.fork()))
+            let hooks = Arc::new(core.hooks.fork());
+            (state, policy, core.addresses.fork(), hooks, core.definitions.fork())
         });
+        let (definitions, changed) = definitions;
         let store = Store::fork(&state, core.clock.clone());
         for (prefix, observer) in directory::policy_observers(&core.catalog(), &policy) {
             store.follow(&prefix, observer);
@@ -247,12 +250,13 @@ impl Server {
             store.follow(&prefix, observer);
         }
         store.follow(addresses::PREFIX, addresses.observer());
+        store.follow(crd::PREFIX, definitions.observer());
         let directory = Arc::new(core.directory.over(store.clone()));
-        Server(Arc::new(Core {
+        let fork = Arc::new(Core {
             authenticator: core.authenticator.with_directory(directory.clone()),
             authorizer: core.authorizer.with(policy, directory.clone()),
             directory,
-            catalog: RwLock::new(core.catalog()),
+            definitions,
             schemas: core.schemas.clone(),
             store,
             clock: core.clock.clone(),
@@ -264,7 +268,6 @@ impl Server {
             webhooks: webhook::Clients::default(),
             kubelet_tls: OnceLock::new(),
             metrics: Metrics::default(),
-            documents: core.documents.clone(),
             // The two share versions, and so what has been made of them.
             forms: core.forms.clone(),
             stalled_watch: core.stalled_watch,
@@ -274,7 +277,9 @@ impl Server {
             is_fork: true,
             stopping: CancellationToken::new(),
             ready: AtomicBool::new(true),
-        }))
+        });
+        crd::start(&fork, changed);
+        Server(fork)
     }
 
     /// Answer on `listener`, with TLS, until the server stops.

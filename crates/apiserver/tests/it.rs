@@ -5,6 +5,8 @@
 mod admission;
 #[path = "it/control.rs"]
 mod control;
+#[path = "it/custom/mod.rs"]
+mod custom;
 #[path = "it/forms.rs"]
 mod forms;
 #[path = "it/hooks.rs"]

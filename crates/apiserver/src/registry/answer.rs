@@ -9,25 +9,30 @@ use serde_json::{Map, Value, json};
 
 use super::list::Page;
 use super::{Call, Outcome, decode_stored, forms, list_body};
+use crate::crd::versions;
 use crate::negotiate::{MetaVersion, Shape, Syntax};
 use crate::options::text;
 use crate::respond::{self, Answer};
 use crate::server::Core;
 
 /// One object, as a verb of the call's kind answers.
-pub(crate) fn object(core: &Core, call: &Call, code: u16, outcome: &Outcome) -> Result<Answer, Status> {
+pub(crate) async fn object(core: &Core, call: &Call, code: u16, outcome: Outcome) -> Result<Answer, Status> {
+    let outcome = match outcome {
+        Outcome::Stored(version) => Outcome::Stored(versions::one(core, &call.kind, version).await?),
+        unstored => unstored,
+    };
     if call.format.syntax == Syntax::Protobuf {
         return Ok(respond::uncached(
             code,
             call.format,
-            match outcome {
+            match &outcome {
                 Outcome::Stored(version) => message_body(call, &forms::message(core, &call.kind, version)),
                 Outcome::Unstored(v) => message_body(call, &forms::message_of(core, &call.kind, v)),
             },
         ));
     }
     if call.format.shape == Shape::Whole
-        && let Outcome::Stored(version) = outcome
+        && let Outcome::Stored(version) = &outcome
         && !call.kind.is_view
     {
         return Ok(respond::stored(code, &version.json, call.format));

@@ -32,12 +32,12 @@ pub(crate) async fn run(
         core.authorizer.authorize(call.permit.attributes().clone().with_verb("create"))?;
         let sent = laid_over(core, call, None, &wishes, &options)?;
         let outcome = create::object(core, call, sent, &options).await?;
-        return super::answer::object(core, call, 201, &outcome);
+        return super::answer::object(core, call, 201, outcome).await;
     }
     let outcome: Outcome =
         update::change(core, call, &options, |old| laid_over(core, call, Some(old), &wishes, &options))
             .await?;
-    super::answer::object(core, call, 200, &outcome)
+    super::answer::object(core, call, 200, outcome).await
 }
 
 fn decoded(call: &Call, body: &[u8], validation: FieldValidation) -> Result<Value, Status> {

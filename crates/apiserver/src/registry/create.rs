@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::write::{self, Lost};
 use super::{Call, Outcome, decode};
 use crate::admission::{self, Admit, resource_quota};
+use crate::crd::{self, versions};
 use crate::options::WriteOptions;
 use crate::respond::Answer;
 use crate::server::Core;
@@ -26,7 +27,7 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
     let sent = decode::object(core, call, &call.kind, &body, options.field_validation)?;
     let outcome = object(core, call, sent, &options).await?;
-    super::answer::object(core, call, 201, &outcome)
+    super::answer::object(core, call, 201, outcome).await
 }
 
 /// Create what has been decoded in the call's own kind.
@@ -44,10 +45,13 @@ pub(crate) async fn object(
     }
     admission::service_account::wait_for_default(core, &kind, &sent).await;
     if !object::name(&sent).is_empty() {
-        return match once(core, call, &kind, sent, options).await {
-            Err(Taken(name)) => Err(Status::already_exists(kind.resource(), &name)),
-            Ok(done) => done,
-        };
+        let name = object::name(&sent).to_owned();
+        let done = once(core, call, &kind, sent, options).await;
+        let done = done.unwrap_or_else(|Taken(name)| Err(Status::already_exists(kind.resource(), &name)));
+        if done.is_ok() && !options.dry_run {
+            crd::wait_until_settled(core, &kind, &name).await;
+        }
+        return done;
     }
     for _ in 0..NAME_TRIES {
         let mut candidate = sent.clone();
@@ -87,7 +91,10 @@ async fn once(
             None => Ok(write::as_served(call, obj)),
         };
     }
-    let draft = write::draft(kind, &obj);
+    let draft = match versions::draft(core, kind, &obj).await {
+        Ok(draft) => draft,
+        Err(refused) => return Ok(Err(refused)),
+    };
     match resource_quota::commit_put(&admit, call, &obj, (&key, Expect::Absent), draft).await {
         Ok(version) => Ok(Ok(Outcome::Stored(version))),
         Err(Lost::Race) => Err(Taken(name)),

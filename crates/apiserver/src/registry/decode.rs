@@ -1,7 +1,7 @@
 //! From a request's body to an object of the kind that the path names.
 
 use coracle_api::codec::{self, json, protobuf};
-use coracle_api::field::go_quote;
+use coracle_api::field::{Errors, Path, go_quote};
 use coracle_api::schema::Schemas;
 use coracle_api::{Kind, Status, catalog, object};
 use serde_json::Value;
@@ -72,7 +72,11 @@ pub(crate) fn object(
 ) -> Result<Value, Status> {
     let parsed = parse(&call.content_type, body, &kind.kind)?;
     let mut value = parsed.value;
-    check_kind(core, kind, &value)?;
+    if kind.is_custom() {
+        check_custom(kind, &value, body)?
+    } else {
+        check_kind(core, kind, &value)?
+    }
     set_kind(kind, &mut value);
     let cannot = |why: &str| {
         let version = go_quote(&kind.api_version());
@@ -148,6 +152,31 @@ fn check_kind(core: &Core, kind: &Kind, value: &Value) -> Result<(), Status> {
         go_quote(&version),
         kind.kind
     )))
+}
+
+/// A custom resource must say all of what it is.
+fn check_custom(kind: &Kind, value: &Value, body: &[u8]) -> Result<(), Status> {
+    let (said, version) = (object::text(value, &["kind"]), object::text(value, &["apiVersion"]));
+    if said.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{}' ({})",
+            kind.kind,
+            String::from_utf8_lossy(body),
+            codec::summarize(body)
+        )));
+    }
+    if version != kind.api_version() {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            kind.api_version()
+        )));
+    }
+    let mut errs = Errors::default();
+    if said != kind.kind {
+        errs.invalid(&Path::new("kind"), &Value::from(said), format!("must be {}", kind.kind));
+        return Err(Status::invalid(&kind.group, &kind.kind, object::name(value), &errs));
+    }
+    Ok(())
 }
 
 /// The Go package of a group: what comes before the first dot.

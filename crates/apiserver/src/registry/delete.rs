@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::write::{self, Lost};
 use super::{Call, Outcome, decode, decode_stored};
 use crate::admission::{self, Admit};
+use crate::crd::{self, versions};
 use crate::options::{DeleteOptions, Propagation};
 use crate::respond::{self, Answer};
 use crate::server::Core;
@@ -33,10 +34,10 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
         Deleted::Waiting(outcome) => {
             // Only a client that asked in the old way for dependents to go first is told that it takes time.
             let code = if options.orphan_dependents == Some(false) { 202 } else { 200 };
-            super::answer::object(core, call, code, &outcome)
+            super::answer::object(core, call, code, outcome).await
         }
         Deleted::Gone(last) if call.kind.rules.returns_deleted() => {
-            super::answer::object(core, call, 200, &write::as_served(call, last)?)
+            super::answer::object(core, call, 200, write::as_served(call, last)?).await
         }
         Deleted::Gone(last) => Ok(respond::value(200, &success(&call.kind, &last), call.format)),
     }
@@ -75,7 +76,7 @@ pub(crate) async fn object(core: &Core, call: &Call, options: &DeleteOptions) ->
     let options = if core.is_fork { &at_once } else { options };
     for _ in 0..TRIES {
         let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
-        let old = decode_stored(&kind, &current)?;
+        let old = decode_stored(&kind, &*versions::one(core, &kind, current.clone()).await?)?;
         check_preconditions(&kind, &old, options)?;
         let admit = Admit::delete(core, call, &kind, &old).for_dry_run(options.dry_run);
         admission::validate(&admit, None).await?;
@@ -108,7 +109,7 @@ async fn once(
             write::as_served(call, marked).map(Deleted::Waiting).map_err(Lost::Failed)
         }
         Plan::Mark(marked) => {
-            let draft = write::draft(kind, &marked);
+            let draft = versions::draft(core, kind, &marked).await.map_err(Lost::Failed)?;
             let expect = Expect::Revision(current.revision);
             let version = write::commit_put(core, &current.key, expect, draft).await?;
             Ok(Deleted::Waiting(Outcome::Stored(version)))
@@ -151,6 +152,9 @@ enum Plan {
 fn plan(kind: &Kind, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Plan {
     if kind.kind == "Namespace" && kind.group.is_empty() {
         return namespace_plan(old, now);
+    }
+    if crd::is_definition(kind) && !object::is_deleting(old) {
+        return Plan::Mark(crd::marked(old, &rfc3339(now)));
     }
     let asked = options.grace_seconds.map(|s| if s < 0 { 1 } else { s });
     let grace = kind.rules.grace_seconds(old, asked);

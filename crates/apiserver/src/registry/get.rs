@@ -12,5 +12,5 @@ pub(crate) async fn run(core: &Core, call: &Call) -> Result<Answer, Status> {
     let wanted = asked.map_or(versions::Wanted::Newest, versions::Wanted::NotOlderThan);
     let state = versions::snapshot(core, wanted).await?;
     let found = state.get(&call.key()).ok_or_else(|| call.not_found())?;
-    super::answer::object(core, call, 200, &Outcome::Stored(found))
+    super::answer::object(core, call, 200, Outcome::Stored(found)).await
 }

@@ -9,12 +9,13 @@ use coracle_store::{Snapshot, Version};
 use super::select::Selector;
 use super::versions::{self, Wanted};
 use super::{Call, continuation};
+use crate::crd;
 use crate::options::{ListOptions, Match};
 use crate::respond::Answer;
 use crate::server::Core;
 
 /// What a list found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Page {
     pub items: Vec<Arc<Version>>,
     pub revision: u64,
@@ -34,7 +35,8 @@ pub(crate) async fn page(core: &Core, call: &Call, options: &ListOptions) -> Res
     let prefix = call.prefix();
     if options.continue_token.is_empty() {
         let state = versions::snapshot(core, wanted(options)?).await?;
-        return Ok(read(&state, &prefix, None, None, &selector, options.limit));
+        return shown(core, call, Part { state, prefix, first: None, after: None }, &selector, options.limit)
+            .await;
     }
     if !matches!(options.resource_version.as_str(), "" | "0") {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
@@ -46,7 +48,51 @@ pub(crate) async fn page(core: &Core, call: &Call, options: &ListOptions) -> Res
         core.store.at(from.revision as u64).map_err(|_| expired(&prefix, &from.after))?
     };
     let first = state.get(&from.after).filter(|_| from.inclusive);
-    Ok(read(&state, &prefix, first, Some(&from.after), &selector, options.limit))
+    let part = Part { state, prefix, first, after: Some(from.after) };
+    shown(core, call, part, &selector, options.limit).await
+}
+
+/// Where a page begins: with `first`, and what comes behind `after`.
+struct Part {
+    state: Snapshot,
+    prefix: String,
+    first: Option<Arc<Version>>,
+    after: Option<String>,
+}
+
+/// A page as the call's kind shows it.
+async fn shown(
+    core: &Core,
+    call: &Call,
+    part: Part,
+    selector: &Selector,
+    limit: i64,
+) -> Result<Page, Status> {
+    if !selector.looks_inside() {
+        let mut page = part.read(selector, limit);
+        page.items = crd::versions::shown(core, &call.kind, page.items).await?;
+        return Ok(page);
+    }
+    let mut page = part.read(&selector.outside(), 0);
+    page.items = crd::versions::shown(core, &call.kind, page.items).await?;
+    page.items.retain(|version| selector.takes(version));
+    let most = usize::try_from(limit).unwrap_or(0);
+    if most > 0 && page.items.len() > most {
+        page.items.truncate(most);
+        page.end_at_last(&part.prefix);
+    }
+    Ok(page)
+}
+
+/// Everything that a watch which begins at `state` is told first.
+pub(crate) async fn all(
+    core: &Core,
+    call: &Call,
+    state: &Snapshot,
+    selector: &Selector,
+) -> Result<Vec<Arc<Version>>, Status> {
+    let part = Part { state: state.clone(), prefix: call.prefix(), first: None, after: None };
+    shown(core, call, part, selector, 0).await.map(|page| page.items)
 }
 
 /// The table of `reference/storage-and-watch.md` §3.2.
@@ -60,36 +106,31 @@ fn wanted(o: &ListOptions) -> Result<Wanted, Status> {
     })
 }
 
-/// `first`, and what comes behind `after`.
-fn read(
-    state: &Snapshot,
-    prefix: &str,
-    first: Option<Arc<Version>>,
-    after: Option<&str>,
-    selector: &Selector,
-    limit: i64,
-) -> Page {
-    let mut items = Vec::new();
-    let mut more = false;
-    for version in first.into_iter().chain(candidates(state, prefix, after, selector)) {
-        // Whether the selector takes any of what is left is for the next page to find out, as in the reference.
-        if limit > 0 && items.len() as i64 == limit {
-            more = true;
-            break;
+impl Part {
+    fn read(&self, selector: &Selector, limit: i64) -> Page {
+        let (state, after) = (&self.state, self.after.as_deref());
+        let mut page = Page { revision: state.revision, ..Page::default() };
+        for version in self.first.iter().cloned().chain(candidates(state, &self.prefix, after, selector)) {
+            // Whether the selector takes any of what is left is for the next page to find out, as in the reference.
+            if limit > 0 && page.items.len() as i64 == limit {
+                page.end_at_last(&self.prefix);
+                break;
+            }
+            if selector.takes(&version) {
+                page.items.push(version);
+            }
         }
-        if selector.takes(&version.key, &version.meta) {
-            items.push(version);
-        }
+        let last = page.items.last().filter(|_| !page.continue_token.is_empty() && selector.is_empty());
+        page.remaining = last.map(|last| state.count(&self.prefix, Some(&last.key)));
+        page
     }
-    let last = items.last().filter(|_| more).map(|v| v.key.clone());
-    Page {
-        items,
-        revision: state.revision,
-        continue_token: last
-            .as_ref()
-            .map(|key| continuation::encode(state.revision as i64, prefix, key))
-            .unwrap_or_default(),
-        remaining: last.filter(|_| selector.is_empty()).map(|key| state.count(prefix, Some(&key))),
+}
+
+impl Page {
+    /// There is more behind the last item.
+    fn end_at_last(&mut self, prefix: &str) {
+        let token = |last: &Arc<Version>| continuation::encode(self.revision as i64, prefix, &last.key);
+        self.continue_token = self.items.last().map(token).unwrap_or_default();
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
         refuse("meta.k8s.io", "PatchOptions", &errs)?;
     }
     let outcome = object(core, call, &media, &body, &options).await?;
-    super::answer::object(core, call, 200, &outcome)
+    super::answer::object(core, call, 200, outcome).await
 }
 
 /// The object after the patch.
@@ -43,7 +43,7 @@ pub(crate) async fn object(
     body: &[u8],
     options: &WriteOptions,
 ) -> Result<Outcome, Status> {
-    let (patch, complaints) = parse(media, body)?;
+    let (patch, complaints) = parse(&call.kind, media, body)?;
     let said = AtomicBool::new(false);
     update::change(core, call, options, |old| {
         let patched = applied(core, &call.kind, &patch, old)?;
@@ -57,7 +57,7 @@ pub(crate) async fn object(
     .await
 }
 
-fn parse(media: &str, body: &[u8]) -> Result<(Patch, Vec<String>), Status> {
+fn parse(kind: &Kind, media: &str, body: &[u8]) -> Result<(Patch, Vec<String>), Status> {
     match media {
         "application/json-patch+json" => {
             let d = patch::json::decode(body)?;
@@ -67,15 +67,23 @@ fn parse(media: &str, body: &[u8]) -> Result<(Patch, Vec<String>), Status> {
             let d = patch::merge::decode(body)?;
             Ok((Patch::Merge(d.patch), d.strict_errors))
         }
-        "application/strategic-merge-patch+json" => {
+        "application/strategic-merge-patch+json" if !kind.is_custom() => {
             let d = patch::strategic::decode(body)?;
             Ok((Patch::Strategic(d.patch), d.strict_errors))
         }
-        _ => {
-            Err(Status::unsupported_media_type("415: Unsupported Media Type")
-                .with_details(Default::default()))
-        }
+        _ => Err(unsupported(kind)),
     }
+}
+
+/// No patch of the kind is of this type.
+pub(super) fn unsupported(kind: &Kind) -> Status {
+    if kind.is_custom() {
+        return Status::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        );
+    }
+    Status::unsupported_media_type("415: Unsupported Media Type").with_details(Default::default())
 }
 
 /// `old` with the patch on it, not yet typed.

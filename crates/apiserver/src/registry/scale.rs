@@ -1,12 +1,14 @@
 //! scale: an object seen as a number of replicas, read and written through the object itself.
 
 use bytes::Bytes;
+use coracle_api::field::go_quote;
 use coracle_api::rules::{ScalePaths, ScaleSelector};
 use coracle_api::selector::LabelSelector;
 use coracle_api::{Kind, Status, object, patch};
 use serde_json::{Map, Value, json};
 
-use super::{Call, Outcome, decode, decode_stored, update};
+use super::{Call, Outcome, decode, update};
+use crate::crd::versions;
 use crate::options::WriteOptions;
 use crate::respond::{self, Answer};
 use crate::server::Core;
@@ -14,8 +16,7 @@ use crate::subresources::bodies;
 
 pub(crate) async fn get(core: &Core, call: &Call) -> Result<Answer, Status> {
     let found = core.store.snapshot().get(&call.key()).ok_or_else(|| call.not_found())?;
-    let scale = scale_of(&decode_stored(&call.kind, &found)?, &paths(&call.kind)?);
-    Ok(respond::value(200, &scale, call.format))
+    answer(core, call, Outcome::Stored(found)).await
 }
 
 pub(crate) async fn put(core: &Core, call: &Call, body: Bytes) -> Result<Answer, Status> {
@@ -23,7 +24,7 @@ pub(crate) async fn put(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
     let kind = bodies::scale();
     let sent = decode::object(core, call, &kind, &body, options.field_validation)?;
     let outcome = change(core, call, &options, &kind, |_| Ok(sent.clone())).await?;
-    answer(call, outcome)
+    answer(core, call, outcome).await
 }
 
 pub(crate) async fn patch(core: &Core, call: &Call, body: Bytes) -> Result<Answer, Status> {
@@ -37,24 +38,32 @@ pub(crate) async fn patch(core: &Core, call: &Call, body: Bytes) -> Result<Answe
                 patch::json::apply(&mut doc, &patch::json::decode(&body)?.patch)?
             }
             // A Scale has no list, so that a strategic patch means what a merge patch does.
-            "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            "application/merge-patch+json" | "application/strategic-merge-patch+json"
+                if media == "application/merge-patch+json" || !call.kind.is_custom() =>
+            {
                 patch::merge::apply(object::map_mut(&mut doc), &patch::merge::decode(&body)?.patch);
             }
-            _ => {
-                let words = "415: Unsupported Media Type";
-                return Err(Status::unsupported_media_type(words).with_details(Default::default()));
-            }
+            _ => return Err(super::patch::unsupported(&call.kind)),
         }
         let (typed, _) = decode::shape(core, &kind, doc).map_err(Status::bad_request)?;
         Ok(typed)
     })
     .await?;
-    answer(call, outcome)
+    answer(core, call, outcome).await
 }
 
-fn answer(call: &Call, outcome: Outcome) -> Result<Answer, Status> {
-    let scale = scale_of(&outcome.value(&call.kind)?, &paths(&call.kind)?);
-    Ok(respond::value(200, &scale, call.format))
+async fn answer(core: &Core, call: &Call, outcome: Outcome) -> Result<Answer, Status> {
+    let outcome = match outcome {
+        Outcome::Stored(version) => Outcome::Stored(versions::one(core, &call.kind, version).await?),
+        unstored => unstored,
+    };
+    let (object, paths) = (outcome.value(&call.kind)?, paths(&call.kind)?);
+    let keys: Vec<&str> = paths.replicas.split('.').collect();
+    if call.kind.is_custom() && object::at(&object, &keys).is_null() {
+        let path = go_quote(&format!(".{}", paths.replicas));
+        return Err(Status::internal(format!("the spec replicas field {path} does not exist")));
+    }
+    Ok(respond::value(200, &scale_of(&object, &paths), call.format))
 }
 
 fn paths(kind: &Kind) -> Result<ScalePaths, Status> {

@@ -1,5 +1,7 @@
 //! update: replace an object, or one of its halves, with what the client sends.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use coracle_api::{Kind, Status, object};
 use coracle_store::{Expect, Version};
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use super::write::{self, Lost};
 use super::{Call, Outcome, create, decode, decode_stored};
 use crate::admission::{Admit, resource_quota};
+use crate::crd::versions;
 use crate::options::WriteOptions;
 use crate::respond::Answer;
 use crate::server::Core;
@@ -25,10 +28,10 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
         // Whoever may update may not thereby create.
         core.authorizer.authorize(call.permit.attributes().clone().with_verb("create"))?;
         let outcome = create::object(core, call, sent, &options).await?;
-        return super::answer::object(core, call, 201, &outcome);
+        return super::answer::object(core, call, 201, outcome).await;
     }
     let outcome = change(core, call, &options, |_| Ok(sent.clone())).await?;
-    super::answer::object(core, call, 200, &outcome)
+    super::answer::object(core, call, 200, outcome).await
 }
 
 /// The body must mean the object that the path names.
@@ -68,7 +71,8 @@ pub(crate) async fn change(
     let key = call.key();
     for _ in 0..TRIES {
         let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
-        let old = decode_stored(&core.catalog().stored_as(&call.kind), &current)?;
+        let shown = versions::one(core, &call.kind, current.clone()).await?;
+        let old = decode_stored(&core.catalog().stored_as(&call.kind), &shown)?;
         let sent =
             if call.kind.is_view { new(&super::served(&call.kind, old.clone())?)? } else { new(&old)? };
         let (kind, sent) = create::to_stored(core, call, sent)?;
@@ -76,7 +80,11 @@ pub(crate) async fn change(
         let mut obj = write::replaced(core, call, &kind, &old, sent, options).await?;
         let _reserved = core.addresses.for_update(&kind, &mut obj, &old)?;
         if write::is_same(&obj, &old) {
-            return Ok(Outcome::Stored(current));
+            if versions::is_up_to_date(core, &kind, &current) {
+                return Ok(Outcome::Stored(current));
+            }
+            // Only the form changes in which it is stored.
+            obj = old.clone();
         }
         if options.dry_run {
             resource_quota::check(&Admit::update(core, call, &kind, &old), call, &obj)?;
@@ -95,7 +103,7 @@ async fn put_or_remove(
     core: &Core,
     call: &Call,
     kind: &Kind,
-    current: &Version,
+    current: &Arc<Version>,
     obj: Value,
     old: &Value,
 ) -> Result<Outcome, Lost> {
@@ -103,7 +111,10 @@ async fn put_or_remove(
         write::commit_delete(core, current).await?;
         return write::as_served(call, obj).map_err(Lost::Failed);
     }
-    let draft = write::draft(kind, &obj);
+    let draft = versions::draft(core, kind, &obj).await.map_err(Lost::Failed)?;
+    if current.says_the_same(&draft) {
+        return Ok(Outcome::Stored(current.clone()));
+    }
     let admit = Admit::update(core, call, kind, old);
     let place = (&*current.key, Expect::Revision(current.revision));
     let version = resource_quota::commit_put(&admit, call, &obj, place, draft).await?;
@@ -119,5 +130,5 @@ fn is_last_word(kind: &Kind, obj: &Value, old: &Value) -> bool {
     if kind.kind == "Namespace" && kind.group.is_empty() {
         return object::items(obj, &["spec", "finalizers"]).is_empty();
     }
-    object::at(old, &["metadata", "deletionGracePeriodSeconds"]).as_i64() == Some(0)
+    object::at(old, &["metadata", "deletionGracePeriodSeconds"]).as_i64().unwrap_or(0) == 0
 }

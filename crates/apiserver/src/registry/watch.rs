@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coracle_api::codec::{encode, protobuf};
 use coracle_api::{Status, table};
-use coracle_store::{Error, Event, Version, Watch};
+use coracle_store::{Error, Event, Version};
 use futures::Stream;
 use futures::future::BoxFuture;
 use http::HeaderValue;
@@ -22,6 +22,7 @@ use super::select::Selector;
 use super::versions::{self, Wanted};
 use super::{Call, answer, decode_stored, list};
 use crate::body::Body;
+use crate::crd::events::{Ended, Events};
 use crate::negotiate::{Format, Shape, Syntax};
 use crate::options::ListOptions;
 use crate::respond::{self, Answer};
@@ -67,11 +68,7 @@ async fn open(
     if wants_state {
         let wanted = revision.map_or(Wanted::Newest, Wanted::NotOlderThan);
         let state = versions::snapshot(core, wanted).await?;
-        let selector = &feed.selector;
-        let initial: Vec<_> = list::candidates(&state, &prefix, None, selector)
-            .filter(|v| selector.takes(&v.key, &v.meta))
-            .collect();
-        feed.initial = initial.into_iter();
+        feed.initial = list::all(core, call, &state, &feed.selector).await?.into_iter();
         feed.at = state.revision;
         feed.end_of_initial = options.send_initial_events == Some(true) && options.bookmarks;
     } else {
@@ -79,7 +76,7 @@ async fn open(
     }
     feed.known = feed.at;
     match core.store.watch(&prefix, feed.at.min(core.store.revision())) {
-        Ok(watch) => feed.watch = Some(watch),
+        Ok(watch) => feed.watch = Some(Events::new(core, &call.kind, watch)?),
         Err(Error::Compacted { wanted, oldest }) => {
             let gone = Status::expired(format!("too old resource version: {wanted} ({oldest})"));
             feed.refusal = Some(Box::new(gone));
@@ -102,7 +99,7 @@ struct Feed {
     initial: std::vec::IntoIter<Arc<Version>>,
     /// A bookmark that says that the initial events have ended is still to be sent.
     end_of_initial: bool,
-    watch: Option<Watch>,
+    watch: Option<Events>,
     /// Sent as the only event, where the version asked for is gone.
     refusal: Option<Box<Status>>,
     /// What the client knew when the watch began.
@@ -220,7 +217,7 @@ impl Feed {
         }
     }
 
-    fn put_batch(&mut self, out: &mut Vec<u8>, batch: Result<Vec<Arc<Event>>, Error>) {
+    fn put_batch(&mut self, out: &mut Vec<u8>, batch: Result<Vec<Arc<Event>>, Ended>) {
         match batch {
             Ok(events) => {
                 // Nothing follows an event that could not be told.
@@ -231,13 +228,12 @@ impl Feed {
                     }
                 }
             }
-            Err(e) => {
-                // A watcher that was cut is told to list again; one whose store closes just ends.
-                self.watch = None;
-                if !matches!(e, Error::Closed) {
-                    self.fail(out, &Status::expired("too old resource version: the watcher fell behind"));
-                }
+            // A watcher that was cut is told to list again; one whose store closes just ends.
+            Err(Ended::Watch(Error::Closed)) => self.watch = None,
+            Err(Ended::Watch(_)) => {
+                self.fail(out, &Status::expired("too old resource version: the watcher fell behind"));
             }
+            Err(Ended::Untold(status)) => self.fail(out, &status),
         }
     }
 
@@ -247,8 +243,7 @@ impl Feed {
             return;
         }
         self.at = event.revision;
-        let takes =
-            |v: &Option<Arc<Version>>| v.as_ref().is_some_and(|v| self.selector.takes(&event.key, &v.meta));
+        let takes = |v: &Option<Arc<Version>>| v.as_ref().is_some_and(|v| self.selector.takes(v));
         let (word, version) = match (takes(&event.prev), takes(&event.now)) {
             (false, true) => ("ADDED", event.now.as_ref()),
             (true, true) => ("MODIFIED", event.now.as_ref()),
@@ -322,7 +317,7 @@ impl Feed {
             return;
         }
         self.next_bookmark = next_bookmark(now, self.ends);
-        if let Some(revision) = self.watch.as_ref().and_then(Watch::progress) {
+        if let Some(revision) = self.watch.as_ref().and_then(Events::progress) {
             self.put_mark(out, revision.max(self.at), Value::Null);
         }
     }

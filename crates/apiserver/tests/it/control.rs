@@ -26,7 +26,7 @@ impl Forks for NoForks {
 }
 
 impl World {
-    async fn fork(&self) -> World {
+    pub(crate) async fn fork(&self) -> World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let address = ("127.0.0.1".parse().unwrap(), port);

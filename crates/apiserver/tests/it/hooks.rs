@@ -16,15 +16,23 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 /// A webhook that answers as its path says, and remembers what it was asked.
-struct Webhook {
-    port: u16,
-    ca: String,
+pub(crate) struct Webhook {
+    pub(crate) port: u16,
+    pub(crate) ca: String,
     asked: Arc<Mutex<Vec<Value>>>,
     connections: Arc<AtomicUsize>,
 }
 
 impl Webhook {
     async fn start() -> Webhook {
+        Webhook::answering(answer).await
+    }
+
+    pub(crate) async fn answering<F, A>(answer: F) -> Webhook
+    where
+        F: Fn(Request<hyper::body::Incoming>, Arc<Mutex<Vec<Value>>>) -> A + Copy + Send + 'static,
+        A: Future<Output = Result<http::Response<Full<Bytes>>, Infallible>> + Send + 'static,
+    {
         let pki = Pki::memory(&ServingNames::default(), &Clock::system()).unwrap();
         let tls = TlsAcceptor::from(pki.server_config().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -37,7 +45,7 @@ impl Webhook {
                 tokio::spawn(async move {
                     let Ok(stream) = tls.accept(tcp).await else { return };
                     count.fetch_add(1, Ordering::SeqCst);
-                    let service = service_fn(|request| answer(request, seen.clone()));
+                    let service = service_fn(move |request| answer(request, seen.clone()));
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -60,7 +68,7 @@ impl Webhook {
         hook
     }
 
-    fn asked(&self) -> Vec<Value> {
+    pub(crate) fn asked(&self) -> Vec<Value> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }

@@ -141,7 +141,7 @@ pub(crate) async fn validate(admit: &Admit<'_>, obj: Option<&Value>) -> Result<(
         return Ok(());
     }
     let state = hooks.state();
-    policy::validate(admit, &state, obj)?;
+    Box::pin(policy::validate(admit, &state, obj)).await?;
     if state.validating.is_empty() {
         return Ok(());
     }

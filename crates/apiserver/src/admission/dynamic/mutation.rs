@@ -9,6 +9,7 @@ use super::conditions::{self, Facts, OUT_OF_BUDGET};
 use super::policy::{self, Binding, Policy};
 use super::request::Versioned;
 use crate::admission::Admit;
+use crate::crd;
 use crate::registry::{create, decode};
 
 /// One way in which a policy changes an object.
@@ -21,7 +22,7 @@ pub(super) struct Mutation {
 }
 
 /// Has a policy change the object, once for each of its bindings and their parameters; whether it did.
-pub(super) fn mutate(
+pub(super) async fn mutate(
     admit: &Admit<'_>,
     policy: &Policy,
     bindings: &[&Binding],
@@ -45,11 +46,11 @@ pub(super) fn mutate(
         if !binding.criteria.allows(admit, Some(&now))? {
             continue;
         }
-        match binding.params(admit, params.as_deref()) {
+        match binding.params(admit, params.as_deref()).await {
             Err(why) => failed(Some(binding), format!("failed to configure binding: {why}"))?,
             Ok(params) => {
                 for params in &params {
-                    match asked(admit, policy, &row, &now, params)? {
+                    match asked(admit, policy, &row, &now, params).await? {
                         Ok(changed) => now = changed,
                         Err(why) => failed(Some(binding), why)?,
                     }
@@ -63,7 +64,7 @@ pub(super) fn mutate(
 }
 
 /// The object as the policy leaves it, or why it could not.
-fn asked(
+async fn asked(
     admit: &Admit<'_>,
     policy: &Policy,
     row: &std::sync::Arc<Kind>,
@@ -71,26 +72,27 @@ fn asked(
     params: &Value,
 ) -> Result<Result<Value, String>, Status> {
     let rules = policy.rules();
-    let facts = Facts::new(admit, row, policy::namespace(admit)?);
+    let namespace = policy::namespace(admit)?;
     let mut budget = coracle_api::cel::BUDGET;
     let mut now = obj.clone();
     for (i, mutation) in rules.mutations.iter().enumerate() {
-        let versioned = Versioned::new(admit, row, Some(&now))?;
-        let bindings = facts.bind(&rules.env, &versioned).json("params", params);
-        if i == 0 {
-            match rules.conditions.hold(&bindings) {
+        let versioned = Versioned::new(admit, row, Some(&now)).await?;
+        let changed = {
+            let facts = Facts::new(admit, row, namespace.clone());
+            let bindings = facts.bind(&rules.env, &versioned).json("params", params);
+            match if i == 0 { rules.conditions.hold(&bindings) } else { Ok(true) } {
                 Ok(true) => {}
                 Ok(false) => return Ok(Ok(now)),
                 Err(why) => return Ok(Err(why)),
             }
-        }
-        let bindings = bindings.variables(&rules.variables);
-        let made = match mutation.run(&bindings, &mut budget) {
-            Ok(made) => made,
-            Err(why) => return Ok(Err(why)),
+            let made = mutation.run(&bindings.variables(&rules.variables), &mut budget);
+            made.and_then(|made| mutation.change(admit, row, &versioned.object, &made))
         };
-        let changed = mutation.change(admit, row, &versioned.object, &made);
-        match changed.and_then(|changed| retyped(admit, row, changed)) {
+        let changed = match changed {
+            Ok(changed) => retyped(admit, row, changed).await,
+            Err(why) => Err(why),
+        };
+        match changed {
             Ok(changed) => now = changed,
             Err(why) => return Ok(Err(why)),
         }
@@ -144,7 +146,7 @@ fn applied(admit: &Admit<'_>, row: &Kind, obj: &Value, made: &Value) -> Result<V
 }
 
 /// The object as its kind is kept, typed and defaulted anew.
-pub(super) fn retyped(
+pub(super) async fn retyped(
     admit: &Admit<'_>,
     row: &std::sync::Arc<Kind>,
     mut made: Value,
@@ -156,6 +158,9 @@ pub(super) fn retyped(
     decode::set_kind(row, &mut made);
     let (made, _) = decode::shape(core, row, made)?;
     let made = decode::defaulted(core, row, made);
+    if row.is_custom() {
+        return crd::versions::converted(core, admit.kind, made).await.map_err(|e| e.message);
+    }
     create::stored_from(core, row, made).map(|(_, stored)| stored).map_err(|e| e.message)
 }
 

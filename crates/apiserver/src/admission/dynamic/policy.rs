@@ -15,6 +15,7 @@ use super::matching::Criteria;
 use super::mutation::{self, Mutation};
 use super::request::Versioned;
 use crate::admission::Admit;
+use crate::crd;
 
 /// The longest message that an expression may make, in bytes.
 const MESSAGE_MAX: usize = 5 * 1024;
@@ -260,7 +261,7 @@ impl Binding {
     }
 
     /// The parameters that the policy is to be asked with, once for each; `null` where it has none.
-    pub(super) fn params(&self, admit: &Admit<'_>, row: Option<&Kind>) -> Result<Vec<Value>, String> {
+    pub(super) async fn params(&self, admit: &Admit<'_>, row: Option<&Kind>) -> Result<Vec<Value>, String> {
         let (Some(row), Some(param)) = (row, &self.param) else { return Ok(vec![Value::Null]) };
         let said = object::text(param, &["namespace"]);
         let namespace = match (row.is_namespaced(), said) {
@@ -280,17 +281,19 @@ impl Binding {
         };
         let name = object::text(param, &["name"]);
         let state = admit.core.store.snapshot();
-        let decode = |json: &[u8]| crate::registry::decode_json(row, json).map_err(|e| e.message);
-        let found: Vec<Value> = if name.is_empty() {
+        let found: Vec<_> = if name.is_empty() {
+            state.range(&crate::registry::prefix(row, namespace), None).collect()
+        } else {
+            state.get(&crate::registry::key(row, namespace, name)).into_iter().collect()
+        };
+        let found = crd::versions::shown(admit.core, row, found).await.map_err(|e| e.message)?;
+        let found = found.iter().map(|v| crate::registry::decode_stored(row, v).map_err(|e| e.message));
+        let mut found = found.collect::<Result<Vec<_>, _>>()?;
+        if name.is_empty() {
             let selector = LabelSelector::from_object(object::at(param, &["selector"]));
             let selector = selector.map_err(|e| e.to_string())?;
-            let prefix = crate::registry::prefix(row, namespace);
-            let all = state.range(&prefix, None).map(|v| decode(&v.json)).collect::<Result<Vec<_>, _>>()?;
-            all.into_iter().filter(|v| selector.selects(v)).collect()
-        } else {
-            let key = crate::registry::key(row, namespace, name);
-            state.get(&key).map(|v| decode(&v.json)).transpose()?.into_iter().collect()
-        };
+            found.retain(|v| selector.selects(v));
+        }
         if found.is_empty() && object::text(param, &["parameterNotFoundAction"]) != "Allow" {
             return Err("no params found for policy binding with `Deny` parameterNotFoundAction".to_owned());
         }
@@ -299,7 +302,7 @@ impl Binding {
 }
 
 /// Asks every policy that is bound to this write.
-pub(super) fn validate(admit: &Admit<'_>, state: &State, obj: Option<&Value>) -> Result<(), Status> {
+pub(super) async fn validate(admit: &Admit<'_>, state: &State, obj: Option<&Value>) -> Result<(), Status> {
     let mut refused: Option<(String, &'static str)> = None;
     for policy in state.policies.values() {
         let bindings: Vec<_> = state.bindings.values().filter(|b| b.policy == policy.name).collect();
@@ -307,6 +310,7 @@ pub(super) fn validate(admit: &Admit<'_>, state: &State, obj: Option<&Value>) ->
             continue;
         }
         let Some(row) = policy.criteria.matches(admit, obj)? else { continue };
+        let versioned = Versioned::new(admit, &row, obj).await?;
         let mut deny = |binding: Option<&Binding>, denial: Denial| {
             let with = binding.map_or(String::new(), |b| format!(" with binding '{}'", b.name));
             let words = format!(
@@ -327,9 +331,9 @@ pub(super) fn validate(admit: &Admit<'_>, state: &State, obj: Option<&Value>) ->
             if !binding.criteria.allows(admit, obj)? {
                 continue;
             }
-            match binding.params(admit, params.as_deref()) {
+            match binding.params(admit, params.as_deref()).await {
                 Ok(params) => {
-                    for denial in asked(admit, policy, &row, obj, &params)? {
+                    for denial in asked(admit, policy, &row, &versioned, &params)? {
                         if binding.acts("Warn") {
                             admit.call.warn(format!(
                                 "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
@@ -374,15 +378,14 @@ fn asked(
     admit: &Admit<'_>,
     policy: &Policy,
     row: &Kind,
-    obj: Option<&Value>,
+    versioned: &Versioned,
     params: &[Value],
 ) -> Result<Vec<Denial>, Status> {
-    let versioned = Versioned::new(admit, row, obj)?;
     let facts = Facts::new(admit, row, namespace(admit)?);
     let rules = policy.rules();
     let mut denials = Vec::new();
     for params in params {
-        let bindings = facts.bind(&rules.env, &versioned).json("params", params);
+        let bindings = facts.bind(&rules.env, versioned).json("params", params);
         denials.extend(rules.denials(bindings, policy.ignores_failure));
     }
     Ok(denials)

@@ -5,6 +5,7 @@ use coracle_auth::review::user_info;
 use serde_json::{Value, json};
 
 use crate::admission::{Admit, Operation};
+use crate::crd;
 use crate::registry::{decode, served};
 
 /// A write in the version of one row.
@@ -14,9 +15,12 @@ pub(super) struct Versioned {
     pub old: Value,
 }
 
-fn in_version(admit: &Admit<'_>, row: &Kind, value: &Value) -> Result<Value, Status> {
+async fn in_version(admit: &Admit<'_>, row: &Kind, value: &Value) -> Result<Value, Status> {
     if admit.kind.storage != row.storage {
         return Ok(value.clone());
+    }
+    if row.is_custom() {
+        return crd::versions::converted(admit.core, row, value.clone()).await;
     }
     let mut value = if row.is_view { served(row, value.clone())? } else { value.clone() };
     decode::set_kind(row, &mut value);
@@ -25,9 +29,12 @@ fn in_version(admit: &Admit<'_>, row: &Kind, value: &Value) -> Result<Value, Sta
 
 impl Versioned {
     /// `null` stands for what there is not.
-    pub(super) fn new(admit: &Admit<'_>, row: &Kind, obj: Option<&Value>) -> Result<Versioned, Status> {
-        let one = |v: Option<&Value>| v.map_or(Ok(Value::Null), |v| in_version(admit, row, v));
-        Ok(Versioned { object: one(obj)?, old: one(admit.old)? })
+    pub(super) async fn new(admit: &Admit<'_>, row: &Kind, obj: Option<&Value>) -> Result<Versioned, Status> {
+        let one = async |v: Option<&Value>| match v {
+            Some(v) => in_version(admit, row, v).await,
+            None => Ok(Value::Null),
+        };
+        Ok(Versioned { object: one(obj).await?, old: one(admit.old).await? })
     }
 }
 

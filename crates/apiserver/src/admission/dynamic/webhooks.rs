@@ -66,7 +66,7 @@ impl Hook {
     }
 
     /// The row in whose version it is to be asked, if it is to be.
-    fn wants(&self, admit: &Admit<'_>, obj: Option<&Value>) -> Result<Option<Arc<Kind>>, Status> {
+    async fn wants(&self, admit: &Admit<'_>, obj: Option<&Value>) -> Result<Option<Arc<Kind>>, Status> {
         let Some(row) = self.criteria.matches(admit, obj)? else { return Ok(None) };
         let (env, conditions) = self.conditions.get_or_init(|| {
             let env = admission::env(Decl::Dyn, None, true);
@@ -76,7 +76,7 @@ impl Hook {
         if conditions.is_empty() {
             return Ok(Some(row));
         }
-        let versioned = Versioned::new(admit, &row, obj)?;
+        let versioned = Versioned::new(admit, &row, obj).await?;
         let facts = Facts::new(admit, &row, Value::Null);
         match conditions.hold(&facts.bind(env, &versioned)) {
             Ok(true) => Ok(Some(row)),
@@ -98,7 +98,7 @@ impl Hook {
             let words = format!("admission webhook {} does not support dry run", go_quote(&self.name));
             return Err(Refusal::Denied(Status::bad_request(words)));
         }
-        let versioned = Versioned::new(admit, row, obj).map_err(|e| Refusal::Call(e.message))?;
+        let versioned = Versioned::new(admit, row, obj).await.map_err(|e| Refusal::Call(e.message))?;
         let uid = uuid::Uuid::new_v4().to_string();
         let review = request::review(admit, row, &versioned, &uid);
         let answer = self.endpoint.post(admit.core, &review, self.timeout).await;
@@ -213,7 +213,7 @@ impl Mutator<'_> {
     /// Whether it changed the object.
     async fn run(&self, admit: &Admit<'_>, obj: &mut Value) -> Result<bool, Status> {
         match self {
-            Mutator::Policy(policy, bindings) => mutation::mutate(admit, policy, bindings, obj),
+            Mutator::Policy(policy, bindings) => mutation::mutate(admit, policy, bindings, obj).await,
             Mutator::Hook(hook) => one(admit, hook, obj).await,
         }
     }
@@ -253,7 +253,7 @@ pub(super) async fn mutate(admit: &Admit<'_>, state: Arc<State>, obj: &mut Value
 
 /// Asks one webhook; whether it changed the object.
 async fn one(admit: &Admit<'_>, hook: &Hook, obj: &mut Value) -> Result<bool, Status> {
-    let Some(row) = hook.wants(admit, Some(obj))? else { return Ok(false) };
+    let Some(row) = hook.wants(admit, Some(obj)).await? else { return Ok(false) };
     let response = match hook.ask(admit, &row, Some(obj), true).await {
         Ok(response) => response,
         Err(refusal) => return hook.judge(refusal).map(|()| false),
@@ -262,18 +262,18 @@ async fn one(admit: &Admit<'_>, hook: &Hook, obj: &mut Value) -> Result<bool, St
     if patch.is_empty() {
         return Ok(false);
     }
-    let patched = patched(admit, &row, obj, patch).map_err(Status::internal)?;
+    let patched = patched(admit, &row, obj, patch).await.map_err(Status::internal)?;
     let changed = patched != *obj;
     *obj = patched;
     Ok(changed)
 }
 
-fn patched(admit: &Admit<'_>, row: &Arc<Kind>, obj: &Value, patch: &str) -> Result<Value, String> {
+async fn patched(admit: &Admit<'_>, row: &Arc<Kind>, obj: &Value, patch: &str) -> Result<Value, String> {
     let bytes = STANDARD.decode(patch).map_err(|e| e.to_string())?;
     let operations = patch::json::decode(&bytes).map_err(|e| e.to_string())?.patch;
-    let mut made = Versioned::new(admit, row, Some(obj)).map_err(|e| e.message)?.object;
+    let mut made = Versioned::new(admit, row, Some(obj)).await.map_err(|e| e.message)?.object;
     patch::json::apply(&mut made, &operations).map_err(|e| e.to_string())?;
-    mutation::retyped(admit, row, made)
+    mutation::retyped(admit, row, made).await
 }
 
 /// Asks, all at once, every webhook that may refuse. The first refusal, in their order, is the answer.
@@ -284,7 +284,7 @@ pub(super) async fn validate(
 ) -> Result<(), Status> {
     let mut wanted = Vec::new();
     for hook in state.validating.values().flat_map(|hooks| hooks.iter()) {
-        if let Some(row) = hook.wants(admit, obj)? {
+        if let Some(row) = hook.wants(admit, obj).await? {
             wanted.push((hook, row));
         }
     }
