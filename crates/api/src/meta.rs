@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::at::{At, same};
-use crate::field::Errors;
+use crate::field::{Errors, go_quote};
 use crate::kinds::Kind;
 use crate::names;
 
@@ -70,6 +70,24 @@ pub fn validate_update(kind: &Kind, obj: &Value, old: &Value, errs: &mut Errors)
         validate_change(&meta, &before, errs);
         validate_finalizer_domains(&meta, errs);
     }
+}
+
+/// What is worth a warning about the finalizers that a custom resource gets.
+pub fn finalizer_warnings(obj: &Value, old: Option<&Value>) -> Vec<String> {
+    let finalizers = At::root(obj).get("metadata").get("finalizers");
+    let known = old.map(|old| At::root(old).get("metadata").get("finalizers"));
+    let is_new = |name: &&str| known.as_ref().is_none_or(|k| k.texts().all(|other| other != *name));
+    let mut out = Vec::new();
+    for name in finalizers.texts().filter(is_new) {
+        let mut warn = |said: &str| out.push(format!("{}: {}: {said}", finalizers.path, go_quote(name)));
+        names::qualified(name).iter().for_each(|said| warn(said));
+        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+            warn(
+                "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers",
+            );
+        }
+    }
+    out
 }
 
 /// The metadata inside of a template: labels and annotations, and finalizers where it has some.

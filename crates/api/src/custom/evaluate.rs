@@ -84,7 +84,7 @@ struct Subject<'a> {
     schema: &'a Structural,
     new: &'a Value,
     old: Option<&'a Value>,
-    is_unchanged: bool,
+    seen: Seen<'a>,
     path: String,
 }
 
@@ -102,8 +102,7 @@ impl Run {
         }
         let old = old.filter(|old| !old.is_null());
         if !rules.rules.is_empty() {
-            let is_unchanged = seen.is_unchanged();
-            self.rules(rules, &Subject { schema, new, old, is_unchanged, path: at.path() })?;
+            self.rules(rules, &Subject { schema, new, old, seen, path: at.path() })?;
         }
         for all_of in &rules.all_of {
             let seen = Seen { current: None, parent: seen.parent };
@@ -224,7 +223,7 @@ impl Run {
                 Error { kind: ErrorType::Invalid, path, bad, detail }
             }
         };
-        if subject.is_unchanged && !rule.uses_old_self {
+        if !rule.uses_old_self && subject.seen.is_unchanged() {
             self.said.warnings.push(error.to_string());
         } else {
             self.said.errors.push(error);

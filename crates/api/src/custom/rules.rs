@@ -9,6 +9,7 @@ use super::expressions::Expressions;
 use crate::at::At;
 use crate::field::{Error, ErrorType, Errors, Path};
 use crate::kinds::Text;
+use crate::meta;
 use crate::object::{self, at, items, text};
 use crate::rules::{Cx, Rules, ScalePaths, ScaleSelector, Write};
 use crate::schema::Structural;
@@ -120,6 +121,10 @@ impl Rules for CustomRules {
 
     fn validate_change(&self, obj: &Value, old: &Value, _write: Write, errs: &mut Errors) -> Vec<String> {
         self.check(obj, Some(old), errs)
+    }
+
+    fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
+        meta::finalizer_warnings(obj, old)
     }
 
     fn standard_finalizers(&self) -> bool {

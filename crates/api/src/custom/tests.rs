@@ -412,3 +412,13 @@ fn estimates_are_the_references() {
         assert_eq!(most(schema.clone(), rule), want, "{schema} {rule}");
     }
 }
+
+#[test]
+fn finalizers_without_a_path_are_worth_a_warning() {
+    let kind = row(&properties(json!({})));
+    let mut obj = object(json!({}));
+    obj["metadata"]["finalizers"] = json!(["example.com/a", "foregroundDeletion", "mine"]);
+    let words = "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers";
+    assert_eq!(kind.rules.warnings(&obj, None), [format!("metadata.finalizers: \"mine\": {words}")]);
+    assert!(kind.rules.warnings(&obj, Some(&obj)).is_empty());
+}

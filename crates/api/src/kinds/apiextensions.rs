@@ -19,6 +19,8 @@ use crate::field::{Errors, Path};
 use crate::names;
 use crate::object::{self, at, items, map_at_mut, text};
 use crate::rules::{Cx, Rules, Write, facts};
+use crate::schema::Structural;
+use crate::schema::structural::format::unrecognized;
 
 #[derive(Debug)]
 pub struct CustomResourceDefinition;
@@ -85,12 +87,28 @@ impl Rules for CustomResourceDefinition {
         Vec::new()
     }
 
+    fn warnings(&self, obj: &Value, old: Option<&Value>) -> Vec<String> {
+        let known = old.map(unrecognized_formats).unwrap_or_default();
+        let formats = unrecognized_formats(obj).into_iter().filter(|format| !known.contains(format));
+        formats.map(|format| format!("unrecognized format {}", crate::field::go_quote(&format))).collect()
+    }
+
     /// Their own finalizer has no path.
     fn standard_finalizers(&self) -> bool {
         false
     }
 
     facts!(conditional);
+}
+
+fn unrecognized_formats(obj: &Value) -> Vec<String> {
+    let mut versions: Vec<Value> =
+        items(obj, &["spec", "versions"]).iter().map(|v| v["schema"]["openAPIV3Schema"].clone()).collect();
+    versions.dedup();
+    let schemas = versions.iter().filter_map(|schema| Structural::read(schema).ok());
+    schemas
+        .flat_map(|schema| unrecognized(&schema).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 /// Whether a condition of the definition holds.

@@ -155,3 +155,50 @@ fn prose_stands_beside_references() {
     let spec = json!({"description": "a field", "allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSpec"}]});
     assert_eq!(pod["properties"]["spec"], spec);
 }
+
+#[test]
+fn custom_resources_are_published_as_they_were_written() {
+    let definition = json!({"metadata": {"name": "crontabs.stable.example.com"},
+        "spec": {"group": "stable.example.com", "scope": "Namespaced", "versions": [{"name": "v1", "served": true, "storage": true,
+            "subresources": {"status": {}}, "selectableFields": [{"jsonPath": ".spec.a"}],
+            "schema": {"openAPIV3Schema": {"type": "object", "description": "a tab", "properties": {"spec": {"type": "object",
+                "properties": {"a": {"type": "string", "nullable": true, "default": "x"},
+                    "port": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}}}}}}]},
+        "status": {"acceptedNames": {"plural": "crontabs", "singular": "crontab", "kind": "CronTab", "listKind": "CronTabs"}}});
+    let rows = crate::custom::rows(&definition).unwrap();
+    let catalog = Catalog::with_custom(rows.into_iter().map(std::sync::Arc::new).collect());
+    let (schemas, brief) = (Schemas::builtin(), Brief::new());
+    let api = OpenApi { catalog: &catalog, schemas: &schemas, prose: &brief, version: "v1.36.0" };
+    let index = api.index();
+    assert!(index["paths"]["apis/stable.example.com/v1"].is_object());
+    assert!(index["paths"]["apis/stable.example.com"].is_null() && index["paths"]["apis/apps"].is_object());
+    let document = api.document("apis/stable.example.com/v1").unwrap();
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    let root = "/apis/stable.example.com/v1";
+    let one = format!("{root}/namespaces/{{namespace}}/crontabs/{{name}}");
+    let want = [
+        format!("{root}/crontabs"),
+        format!("{root}/namespaces/{{namespace}}/crontabs"),
+        one.clone(),
+        format!("{one}/status"),
+    ];
+    assert_eq!(json!(paths), json!(want));
+    let patch = &document["paths"][&one]["patch"];
+    assert_eq!(patch["operationId"], "patchStableExampleComV1NamespacedCronTab");
+    let media: Vec<&String> = patch["requestBody"]["content"].as_object().unwrap().keys().collect();
+    let patches =
+        ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+    assert_eq!(json!(media), json!(patches));
+    let schemas = &document["components"]["schemas"];
+    let tab = &schemas["com.example.stable.v1.CronTab"];
+    let gvk = json!([{"group": "stable.example.com", "version": "v1", "kind": "CronTab"}]);
+    assert_eq!((&tab["x-kubernetes-group-version-kind"], &tab["description"]), (&gvk, &json!("a tab")));
+    assert_eq!(tab["x-kubernetes-selectable-fields"], json!([{"fieldPath": "spec.a"}]));
+    assert_eq!(tab["properties"]["spec"]["properties"]["a"]["default"], "x");
+    assert!(schemas["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"].is_object());
+    let items = &schemas["com.example.stable.v1.CronTabs"]["properties"]["items"]["items"];
+    assert_eq!(items["$ref"], "#/components/schemas/com.example.stable.v1.CronTab");
+    let swagger = api.swagger();
+    let spec = &swagger["definitions"]["com.example.stable.v1.CronTab"]["properties"]["spec"]["properties"];
+    assert_eq!(*spec, json!({"a": {"default": "x"}, "port": {"x-kubernetes-int-or-string": true}}));
+}

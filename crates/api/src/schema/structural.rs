@@ -3,7 +3,7 @@
 pub mod check;
 pub mod embedded;
 mod fill;
-mod format;
+pub mod format;
 pub mod lists;
 pub mod prune;
 

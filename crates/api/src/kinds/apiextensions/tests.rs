@@ -331,3 +331,15 @@ fn what_has_been_established_stays() {
         json!({"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/1"});
     check(own, expect![""]);
 }
+
+#[test]
+fn unknown_formats_are_worth_a_warning() {
+    let old = definition(spec(
+        json!({"a": {"type": "string", "format": "odd"}, "n": {"type": "integer", "format": "int32"}}),
+    ));
+    let new = definition(spec(
+        json!({"a": {"type": "string", "format": "odd"}, "b": {"type": "string", "format": "other"}}),
+    ));
+    assert_eq!(CustomResourceDefinition.warnings(&old, None), [r#"unrecognized format "odd""#]);
+    assert_eq!(CustomResourceDefinition.warnings(&new, Some(&old)), [r#"unrecognized format "other""#]);
+}

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use jiff::civil::Date;
 use regex::Regex;
 
+use super::Structural;
 use crate::names;
 
 type Check = fn(&str) -> bool;
@@ -50,6 +51,27 @@ fn find(format: &str) -> Option<Check> {
 
 pub(super) fn is_known(format: &str) -> bool {
     find(format).is_some()
+}
+
+/// Formats of numbers, which every client knows, though values are not held to them.
+const NUMBERS: [&str; 4] = ["int32", "int64", "float", "double"];
+
+/// Every format in a schema that means nothing to the server.
+pub fn unrecognized(schema: &Structural) -> Vec<&str> {
+    let mut out = Vec::new();
+    collect(schema, &mut out);
+    out
+}
+
+fn collect<'a>(schema: &'a Structural, out: &mut Vec<&'a str>) {
+    let format = schema.format.as_str();
+    if !format.is_empty() && !is_known(format) && !NUMBERS.contains(&format) {
+        out.push(format);
+    }
+    let boxed = schema.items.iter().chain(&schema.not).map(|s| &**s);
+    let junctors = schema.all_of.iter().chain(&schema.any_of).chain(&schema.one_of);
+    let inner = boxed.chain(junctors).chain(schema.properties.values()).chain(schema.values());
+    inner.for_each(|schema| collect(schema, out));
 }
 
 /// The format, or "" for one that nobody checks.
