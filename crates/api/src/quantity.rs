@@ -37,10 +37,10 @@ pub enum Error {
 const NANO: i128 = 1_000_000_000;
 /// Greater amounts are taken for this one, as the reference does.
 const MOST: i128 = i64::MAX as i128 * NANO;
-/// An exponent of ten beyond which every number is either too small to count or greater than [`MOST`].
-const FAR: i32 = 60;
+/// So many zeros make every number either too small to count or greater than [`MOST`].
+const FAR: i64 = 60;
 const LETTERS: &str = "eEinumkKMGTP";
-const DECIMAL: [(&str, i32); 10] =
+const DECIMAL: [(&str, i64); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 
@@ -139,7 +139,7 @@ fn digits(text: &str) -> usize {
 }
 
 /// What a suffix multiplies by: a factor, times a power of ten.
-fn read_suffix(suffix: &str) -> Result<(i128, i32, Format), Error> {
+fn read_suffix(suffix: &str) -> Result<(i128, i64, Format), Error> {
     if let Some((_, exponent)) = DECIMAL.iter().find(|(s, _)| *s == suffix) {
         return Ok((1, *exponent, Format::DecimalSi));
     }
@@ -148,34 +148,36 @@ fn read_suffix(suffix: &str) -> Result<(i128, i32, Format), Error> {
     }
     let exponent = suffix.strip_prefix(['e', 'E']).ok_or(Error::Suffix)?;
     let exponent: i64 = exponent.parse().map_err(|_| Error::Suffix)?;
-    Ok((1, exponent.clamp((-FAR).into(), FAR.into()) as i32, Format::DecimalExponent))
+    Ok((1, exponent, Format::DecimalExponent))
 }
 
 /// The number times its suffix, in billionths; smaller parts count as a whole one.
-fn scale(number: &str, factor: i128, exponent: i32) -> Result<i128, Error> {
+fn scale(number: &str, factor: i128, exponent: i64) -> Result<i128, Error> {
     let (sign, number) = match number.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, number.strip_prefix('+').unwrap_or(number)),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() {
+    let digits = [whole, fraction].concat();
+    if digits.is_empty() {
         return Err(Error::Number);
     }
-    let (mut mantissa, mut exponent) = (0i128, exponent + 9 - fraction.len() as i32);
-    for digit in whole.bytes().chain(fraction.bytes()) {
-        mantissa = mantissa.saturating_mul(10).saturating_add(i128::from(digit - b'0'));
+    let digit = |b: &u8| i128::from(b - b'0');
+    let unit = factor * NANO;
+    // Where the point is once the exponent has moved it: before, within or behind the digits.
+    let point = exponent.saturating_add(whole.len() as i64);
+    let (before, behind) = digits.as_bytes().split_at(point.clamp(0, digits.len() as i64) as usize);
+    let zeros = (point.saturating_sub(digits.len() as i64)).clamp(0, FAR) as u32;
+    let ones = before.iter().fold(0i128, |n, b| n.saturating_mul(10).saturating_add(digit(b)));
+    let ones = ones.saturating_mul(10i128.saturating_pow(zeros)).saturating_mul(unit);
+    // From the last digit on, so that what is cut off on the way changes nothing but whether the part is inexact.
+    let (mut part, mut is_inexact) = (0, false);
+    let leading = std::iter::repeat_n(0, point.saturating_neg().clamp(0, FAR) as usize);
+    for digit in behind.iter().rev().map(digit).chain(leading) {
+        let sum = digit * unit + part;
+        (part, is_inexact) = (sum / 10, is_inexact || sum % 10 != 0);
     }
-    mantissa = mantissa.saturating_mul(factor);
-    let mut is_inexact = false;
-    while exponent < 0 && mantissa != 0 {
-        is_inexact |= mantissa % 10 != 0;
-        mantissa /= 10;
-        exponent += 1;
-    }
-    if exponent > 0 {
-        mantissa = mantissa.saturating_mul(10i128.saturating_pow(exponent.unsigned_abs()));
-    }
-    Ok(sign * (mantissa + i128::from(is_inexact)).min(MOST))
+    Ok(sign * ones.saturating_add(part + i128::from(is_inexact)).min(MOST))
 }
 
 impl Display for Quantity {
@@ -277,6 +279,12 @@ mod tests {
             ("0.0001Ki", "102400u"),
             ("007", "7"),
             ("9E99", "9223372036854775807"),
+            ("1.0000000000000000000000000000000000000000000000000", "1"),
+            ("0.5000000000000000000000000000000000000000000000000Ki", "512"),
+            ("1.0000000000000000000000000000000000000000000000001", "1000000001n"),
+            ("0.00000000000000000000000000000000000000000000000000000000000000001e65", "1"),
+            ("100000000000000000000000000000000000000000000000000000000000000000e-65", "1"),
+            ("-8.123456789Ei", "-9223372036854775807"),
         ];
         for (given, want) in cases {
             assert_eq!(Quantity::parse(given).unwrap().to_string(), want, "{given}");
