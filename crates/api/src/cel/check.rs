@@ -17,6 +17,10 @@ use super::types::{Found, Type};
 /// How deep an expression may go: it is run by recursion, on the stack of whoever runs it.
 const DEPTH_MAX: usize = 250;
 
+/// How many dots the name of a variable, a type or a function has at most: `google.protobuf.Timestamp`, and some to spare.
+/// Every member of a chain is looked up as the name that ends with it, which must not cost the length of the chain.
+const DOTS_MAX: usize = 8;
+
 pub(super) struct Checker<'a> {
     env: &'a Env,
     info: &'a SourceInfo,
@@ -386,14 +390,22 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// `a.b.c`, where an expression is no more than a name with dots.
+/// `a.b.c`, where an expression is no more than a name with dots, and not longer than any that is declared.
 pub(super) fn qualified(expr: &IdedExpr) -> Option<String> {
-    match &expr.expr {
-        Expr::Ident(name) => Some(name.clone()),
-        Expr::Select(select) if !select.test => {
-            Some(format!("{}.{}", qualified(&select.operand)?, select.field))
+    let (mut names, mut at) = (Vec::new(), expr);
+    loop {
+        match &at.expr {
+            Expr::Ident(name) => {
+                names.push(name.as_str());
+                names.reverse();
+                return Some(names.join("."));
+            }
+            Expr::Select(select) if !select.test && names.len() < DOTS_MAX => {
+                names.push(select.field.as_str());
+                at = &select.operand;
+            }
+            _ => return None,
         }
-        _ => None,
     }
 }
 

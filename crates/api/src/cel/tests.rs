@@ -416,6 +416,8 @@ fn deep_and_long_expressions_are_refused_or_run() {
     assert_eq!(run(&env, &sum(200)), "200");
     assert!(run(&env, &sum(49_000)).contains("expression recursion limit exceeded: 250"));
     assert!(run(&env, &"a.".repeat(49_000)).starts_with("ERROR: <input>:"));
+    let members = format!("object{}", ".a".repeat(5_000));
+    assert!(run(&env, &members).contains("expression recursion limit exceeded: 250"));
     let any = vec!["self.n == 3"; 2000].join(" || ");
     assert_eq!(run(&env, &any), "true");
     let long = format!("'{}'", "a".repeat(100_000));
