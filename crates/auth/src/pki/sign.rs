@@ -61,7 +61,9 @@ fn subject(name: &X509Name<'_>) -> Result<DistinguishedName, Error> {
     let mut out = DistinguishedName::new();
     for attribute in name.iter_attributes() {
         let value = attribute.as_str().map_err(|e| failed(&e))?;
-        let oid: Vec<u64> = attribute.attr_type().iter().into_iter().flatten().collect();
+        let Some(oid) = arcs(attribute.attr_type().as_bytes()) else {
+            return Err(failed(&"its subject has an attribute whose type is none"));
+        };
         let spellings = [named(&oid), DnType::CustomDnType(oid)];
         let free = spellings.into_iter().find(|spelling| out.get(spelling).is_none());
         let Some(spelling) = free else {
@@ -70,6 +72,23 @@ fn subject(name: &X509Name<'_>) -> Result<DistinguishedName, Error> {
         out.push(spelling, value);
     }
     Ok(out)
+}
+
+/// The numbers of an object identifier. The first byte, or what goes on from it, stands for two: x509-parser takes all
+/// that is above 79 for numbers that rcgen will not write, and panics.
+fn arcs(der: &[u8]) -> Option<Vec<u64>> {
+    let (mut arcs, mut arc, mut is_open) = (Vec::new(), 0u64, false);
+    for byte in der {
+        arc = arc.checked_mul(0x80)? | u64::from(byte & 0x7f);
+        is_open = byte & 0x80 != 0;
+        if !is_open {
+            arcs.push(std::mem::take(&mut arc));
+        }
+    }
+    let first = *arcs.first().filter(|_| !is_open)?;
+    let top = (first / 40).min(2);
+    arcs.splice(..1, [top, first - 40 * top]);
+    Some(arcs)
 }
 
 fn named(oid: &[u64]) -> DnType {
@@ -200,6 +219,29 @@ mod tests {
         let valid = made.validity();
         assert_eq!(valid.not_after.timestamp() - valid.not_before.timestamp(), 900);
         assert_eq!(made.subject_alternative_name().unwrap().unwrap().value.general_names.len(), 1);
+    }
+
+    /// A request's subject is its sender's: rcgen panics at identifiers that are none.
+    #[test]
+    fn identifiers_are_read_as_they_are_written() {
+        assert_eq!(arcs(&[0x55, 4, 3]).unwrap(), [2, 5, 4, 3]);
+        assert_eq!(
+            arcs(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1]).unwrap(),
+            [1, 2, 840, 113_549, 1, 9, 1]
+        );
+        assert_eq!(arcs(&[213]).as_deref(), None);
+        assert_eq!(arcs(&[0x81, 0x55, 1]).unwrap(), [2, 133, 1]);
+        assert_eq!(arcs(&[]), None);
+        assert_eq!(arcs(&[0xff; 12]), None);
+        let request = |arcs: &[u64]| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CustomDnType(arcs.to_vec()), "x");
+            params.serialize_request(&key).unwrap().der().to_vec()
+        };
+        let usages = ["client auth".to_owned()];
+        assert!(pki().sign_request(&request(&[2, 133, 1]), &usages, SHORT).is_ok());
     }
 
     #[test]
