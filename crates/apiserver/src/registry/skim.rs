@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// What of `metadata` is kept.
-const METADATA: &[&str] = &["uid", "labels", "deletionTimestamp"];
+const METADATA: &[&str] = &["name", "uid", "labels", "deletionTimestamp"];
 /// The lists that are looked into; the others of a Pod's spec are most of it.
 const LISTS: &[&str] = &["podIPs"];
 /// Deeper than this nothing is kept: `status.podIPs[0].ip` is what lies deepest.
@@ -135,14 +135,14 @@ mod tests {
             "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "::1"}]},
         });
         let kept = skim(pod.to_string().as_bytes());
-        expect![[r#"{"metadata":{"uid":"u","labels":{"x":"y"}},"spec":{"nodeName":"n","hostNetwork":true,"containers":null},"status":{"phase":"Running","podIPs":[{"ip":"10.0.0.1"}]}}"#]].assert_eq(&kept.to_string());
+        expect![[r#"{"metadata":{"name":"a","uid":"u","labels":{"x":"y"}},"spec":{"nodeName":"n","hostNetwork":true,"containers":null},"status":{"phase":"Running","podIPs":[{"ip":"10.0.0.1"}]}}"#]].assert_eq(&kept.to_string());
         assert_eq!(skim(b"{\"a\": "), Value::Null);
     }
 
     /// An object with a value at every selectable path and beside it.
     fn full(paths: &[coracle_api::kinds::Text]) -> Value {
         let mut object = json!({
-            "metadata": {"uid": "u-1", "labels": {"a": "b"}, "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "metadata": {"name": "n", "uid": "u-1", "labels": {"a": "b"}, "deletionTimestamp": "2026-01-01T00:00:00Z",
                          "annotations": {"c": "d"}},
             "status": {"replicas": 3, "succeeded": 2, "podIPs": [{"ip": "10.0.0.1"}, {"ip": "::1"}]},
             "spec": {"unschedulable": true},
