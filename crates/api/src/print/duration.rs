@@ -23,8 +23,9 @@ pub fn since(then: i64, now: Now) -> String {
 /// Puts `text` into `out` with its open ages counted to `now`.
 pub fn close(text: &str, now: i64, out: &mut Vec<u8>) {
     for (i, part) in text.split(MARK).enumerate() {
+        // The marks may also be somebody's own text, with any number between them.
         match part.parse::<i64>() {
-            Ok(then) if i % 2 == 1 => out.extend_from_slice(human(now - then).as_bytes()),
+            Ok(then) if i % 2 == 1 => out.extend_from_slice(human(now.saturating_sub(then)).as_bytes()),
             _ => out.extend_from_slice(part.as_bytes()),
         }
     }
