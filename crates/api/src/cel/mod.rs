@@ -14,6 +14,8 @@ mod eval;
 pub mod functions;
 mod literals;
 mod macros;
+#[cfg(test)]
+mod oracle_tests;
 mod program;
 #[cfg(test)]
 mod tests;
