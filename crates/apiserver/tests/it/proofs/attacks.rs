@@ -64,14 +64,13 @@ fn hoarding() -> String {
     anchors + &"x".repeat(BODY_MAX - 20_000) + &"]".repeat(900)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn row_5_bombs_are_refused_and_do_not_go_off() {
-    let world = World::start().await;
+/// Bodies by their media types, none of which is an object.
+fn bombs() -> Vec<(&'static str, String)> {
     let nested = |open: &str, inner: &str, close: &str, depth: usize| {
         [open.repeat(depth), inner.to_owned(), close.repeat(depth)].concat()
     };
     let quoted = |text: String| format!(r#"{{"metadata":{{"name":"b"}},"data":{text}}}"#);
-    let bombs = [
+    vec![
         ("application/yaml", billion_laughs()),
         (
             "application/yaml",
@@ -90,13 +89,36 @@ async fn row_5_bombs_are_refused_and_do_not_go_off() {
         ("application/json", quoted(format!("1e{}", "9".repeat(1_000)))),
         ("application/json", quoted(format!("{{{}}}", vec![r#""a":1"#; 100_000].join(",")))),
         ("application/vnd.kubernetes.protobuf", "k8s\0".to_owned() + &"\u{a}\u{7f}".repeat(100_000)),
-    ];
-    for (media, bomb) in bombs {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_5_bombs_are_refused_and_do_not_go_off() {
+    let world = World::start().await;
+    for (media, bomb) in bombs() {
         let start: String = bomb.chars().take(40).collect();
         let (code, _) = world.raw("POST", MAPS, media, bomb.into_bytes()).await;
         assert!((400..500).contains(&code), "{code}: {media} {start}");
     }
     world.map("alive").await;
+}
+
+/// All of them at once, while somebody else asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_5_bombs_harm_nobody() {
+    let world = World::start().await;
+    let attack = async {
+        let mut server = world.server.local(root());
+        let thrown = bombs().into_iter().map(|(media, bomb)| {
+            let request = Request::post(MAPS).header(CONTENT_TYPE, media).body(Full::new(Bytes::from(bomb)));
+            tokio::spawn(server.call(request.unwrap()))
+        });
+        let thrown: Vec<_> = thrown.collect();
+        for answer in thrown {
+            assert!(answer.await.unwrap().unwrap().status().is_client_error());
+        }
+    };
+    world.beside(attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

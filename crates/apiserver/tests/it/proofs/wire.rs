@@ -56,7 +56,7 @@ impl World {
     }
 
     /// Somebody else asks for the version again and again, each time on a new connection, until `attack` is over.
-    async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
+    pub(super) async fn beside<T>(&self, attack: impl Future<Output = T>) -> T {
         let others = async {
             loop {
                 let asked = self.remote(Request::get("/version").body(String::new()).unwrap());
@@ -99,11 +99,13 @@ async fn rest(tls: &mut Tls) -> Vec<u8> {
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
@@ -142,6 +144,12 @@ fn get(path: &str) -> Vec<u8> {
 /// The same by who shows this token.
 fn get_with(token: &str, path: &str) -> Vec<u8> {
     [get(path), vec![0x00], text("authorization"), text(&format!("Bearer {token}"))].concat()
+}
+
+/// `POST path`, in the same way.
+fn post_with(token: &str, path: &str) -> Vec<u8> {
+    let path = [vec![0x83, 0x87, 0x04], text(path), vec![0x01], text("kubernetes")].concat();
+    [path, vec![0x00], text("authorization"), text(&format!("Bearer {token}"))].concat()
 }
 
 /// A connection of HTTP/2 that has told its settings.
@@ -217,6 +225,25 @@ async fn row_7_rapid_resets_end_the_connection() {
     };
     let sent = world.beside(attack).await;
     assert!(sent < FLOOD, "a hundred thousand resets were taken");
+}
+
+/// CVE-2025-8671: the client breaks a rule of the stream, so that it is the server that resets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_7_resets_that_the_server_is_made_to_send_end_the_connection() {
+    let world = World::start().await;
+    world.account(&world.admin().await, "default").await;
+    let token = token(&world).await;
+    let attack = async {
+        let tls = opened(&world).await;
+        flood(tls, FLOOD, |n| {
+            let stream = 2 * n + 1;
+            let headers = frame(HEADERS, END_HEADERS | END_STREAM, stream, &get_with(&token, "/api/v1/pods"));
+            [headers, frame(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes())].concat()
+        })
+        .await
+    };
+    let sent = world.beside(attack).await;
+    assert!(sent < FLOOD, "a hundred thousand resets were sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,6 +385,46 @@ async fn row_8_a_slow_body_is_cut_after_a_minute() {
         serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(status["message"], "Timeout: request did not complete within the allotted timeout");
     assert_eq!(status["reason"], "Timeout");
+}
+
+/// Bodies that come a byte at a time, on connections of their own and as streams of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_8_slow_bodies_harm_nobody() {
+    const SLOW: u32 = 100;
+    let world = World::start().await;
+    world.account(&world.admin().await, "default").await;
+    let token = token(&world).await;
+    let attack = async {
+        let head = format!(
+            "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nhost: kubernetes\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 1000000\r\n\r\n{{"
+        );
+        let mut alone = Vec::new();
+        for _ in 0..SLOW {
+            let mut tls = world.connect("http/1.1").await;
+            tls.write_all(head.as_bytes()).await.unwrap();
+            alone.push(tls);
+        }
+        let mut together = opened(&world).await;
+        let streams = (0..SLOW).map(|n| 2 * n + 1);
+        for stream in streams.clone() {
+            let headers = post_with(&token, "/api/v1/namespaces/default/configmaps");
+            together.write_all(&frame(HEADERS, END_HEADERS, stream, &headers)).await.unwrap();
+        }
+        for _ in 0..10 {
+            for tls in &mut alone {
+                // Whoever has been refused is told so, and not read any more.
+                let _ = tls.write_all(b" ").await;
+                let _ = tls.flush().await;
+            }
+            for stream in streams.clone() {
+                let _ = together.write_all(&frame(DATA, 0, stream, b" ")).await;
+            }
+            let _ = together.flush().await;
+            Clock::system().sleep(Duration::from_millis(200)).await;
+        }
+    };
+    world.beside(attack).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
