@@ -16,7 +16,7 @@ mod health;
 mod kubernetes_service;
 mod managed;
 mod metrics;
-mod negotiate;
+pub mod negotiate;
 mod openapi;
 mod options;
 mod paths;
@@ -33,5 +33,6 @@ mod webhook;
 
 pub use body::Body;
 pub use control::forks::{Fork, Forks};
+pub use registry::continuation;
 pub use registry::select::meta_of;
 pub use server::{Cidr, Config, ForkConfig, Local, Server};

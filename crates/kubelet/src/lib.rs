@@ -18,4 +18,10 @@ mod volumes;
 pub use kubelet::{Config, Kubelet, ServerConfig, StartError};
 pub use node::VERSION;
 
+/// The streams of a process over a WebSocket.
+pub mod streams {
+    pub use crate::server::exec::{Purpose, connect};
+    pub use crate::server::websocket::Protocol;
+}
+
 pub(crate) use shared::{PODS, Shared, log_directory_name};

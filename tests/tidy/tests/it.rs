@@ -33,6 +33,18 @@ const EDGES: &[(&str, &[&str])] = &[
     ("coracle-testkit", &[]),
     ("coracle-testkit-etcd", &[]),
     ("coracle-e2e", &["coracle-testkit", "coracle-testkit-etcd"]),
+    // What reads what others send, and nothing that runs.
+    (
+        "coracle-fuzz",
+        &[
+            "coracle-api",
+            "coracle-apiserver",
+            "coracle-auth",
+            "coracle-clock",
+            "coracle-kubelet",
+            "coracle-runtime",
+        ],
+    ),
     ("coracle-tidy", &[]),
     ("xtask", &[]),
 ];

@@ -17,7 +17,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// Where to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Continuation {
+pub struct Continuation {
     /// −1 goes on with the present: what is left of an expired list.
     pub revision: i64,
     /// The key to go on behind.
@@ -27,13 +27,13 @@ pub(crate) struct Continuation {
 }
 
 /// `prefix` is left out of the token, so that it cannot lead elsewhere.
-pub(crate) fn encode(revision: i64, prefix: &str, last_key: &str) -> String {
+pub fn encode(revision: i64, prefix: &str, last_key: &str) -> String {
     let start = format!("{}\0", last_key.strip_prefix(prefix).unwrap_or(last_key));
     let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start});
     URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
-pub(crate) fn decode(token: &str, prefix: &str) -> Result<Continuation, Status> {
+pub fn decode(token: &str, prefix: &str) -> Result<Continuation, Status> {
     let refuse = |why: String| {
         Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
     };

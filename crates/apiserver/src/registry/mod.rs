@@ -4,7 +4,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod apply;
-pub(crate) mod continuation;
+pub mod continuation;
 pub(crate) mod create;
 pub(crate) mod decode;
 pub(crate) mod delete;

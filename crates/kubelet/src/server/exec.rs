@@ -33,7 +33,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     Exec,
     Attach,
 }
@@ -68,7 +68,7 @@ pub(crate) fn exit_status(
 }
 
 /// Connects a process with a client until one of them ends.
-pub(crate) async fn connect<S>(
+pub async fn connect<S>(
     socket: S,
     protocol: Protocol,
     session: Session,

@@ -1,13 +1,13 @@
 //! The kubelet's HTTPS server: health, and the streams of containers for the API server.
 
 mod access;
-mod exec;
+pub(crate) mod exec;
 mod logs;
 mod lookup;
 mod port_forward;
 mod query;
 mod routes;
-mod websocket;
+pub(crate) mod websocket;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// How streams are put into messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
     /// A first byte names the channel.
     V4,
     /// In addition `255, channel` closes a channel.
