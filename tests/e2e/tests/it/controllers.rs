@@ -160,3 +160,50 @@ fn an_approved_request_gets_a_certificate_that_the_server_takes() {
         "{masters:#?}"
     );
 }
+
+const TABS: &str = r#"{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+    "metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "tabs", "kind": "Tab", "shortNames": ["tb"]},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
+            "x-kubernetes-preserve-unknown-fields": true}}}]}}"#;
+
+#[test]
+fn what_controllers_do_they_do_for_custom_resources() {
+    let cluster = Cluster::api_only();
+    let tab = |namespace: &str, name: &str, owner: &Value| {
+        let owners = if owner.is_null() { json!([]) } else { json!([owner]) };
+        let metadata = json!({"name": name, "namespace": namespace, "ownerReferences": owners});
+        json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": metadata}).to_string()
+    };
+    let gone = |what: &[&str]| {
+        eventually(&format!("{what:?} is gone"), || {
+            let left = cluster.kubectl(&[&["get", "--ignore-not-found"], what].concat()).ok();
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        });
+    };
+    cluster.kubectl(&["create", "namespace", "other"]).ok();
+    // Used in one call with its definition: kubectl looks again at what it has not asked about in this call.
+    cluster.kubectl(&["api-resources"]).ok();
+    cluster.kubectl_input(&["create"], &format!("{TABS}\n{}", tab("default", "owner", &Value::Null))).ok();
+    cluster.apply(&tab("other", "inside", &Value::Null));
+    let uid = get(&cluster, &["tb", "owner"])["metadata"]["uid"].clone();
+    let owner = json!({"apiVersion": "example.com/v1", "kind": "Tab", "name": "owner", "uid": uid});
+    cluster.apply(&tab("default", "owned", &owner));
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "owned", "ownerReferences": [owner]}});
+    cluster.apply(&map.to_string());
+    cluster.kubectl(&["create", "quota", "q", "--hard=count/tabs.example.com=2"]).ok();
+    let used = "/status/used/count~1tabs.example.com";
+    await_status(&cluster, &["quota", "q"], used, &json!("2"));
+    let third = cluster.kubectl_input(&["apply"], &tab("default", "third", &Value::Null));
+    assert!(third.stderr.contains("exceeded quota: q"), "{third:#?}");
+    cluster.kubectl(&["delete", "tab", "owner", "--wait=false"]).ok();
+    gone(&["tab", "owned"]);
+    gone(&["configmap", "owned"]);
+    await_status(&cluster, &["quota", "q"], used, &json!("0"));
+    cluster.kubectl(&["delete", "namespace", "other", "--timeout=30s"]).ok();
+    cluster.kubectl(&["delete", "crd", "tabs.example.com", "--timeout=30s"]).ok();
+    let none = cluster.kubectl(&["get", "tabs"]);
+    // kubectl still knows the kind from before.
+    assert!(none.stderr.contains("the server could not find the requested resource"), "{none:#?}");
+}

@@ -1,5 +1,6 @@
 //! Custom resources over HTTP: from the definition to the last object, on a real server.
 
+mod admission;
 mod conversion;
 mod life;
 mod names;
