@@ -40,11 +40,17 @@ pub(crate) struct Terms {
 
 impl Terms {
     pub(crate) fn of(root: &Root) -> Terms {
-        let mut terms = Terms::default();
-        for version in root.values() {
-            terms.add(version);
-        }
-        terms
+        let terms = Terms::default();
+        let entries = root.values().flat_map(|version| terms.entries_of(version));
+        let mut entries: Vec<Entry> = entries.collect();
+        // Keys come in order and a stable sort leaves them so. What is put into a set in its order finds its place at
+        // once; in the order of the keys it costs a miss of the cache at every level.
+        entries.sort_by_key(|(hash, _)| *hash);
+        Terms { entries: entries.into_iter().collect(), ..terms }
+    }
+
+    fn entries_of<'a>(&'a self, version: &'a Version) -> impl Iterator<Item = Entry> + 'a {
+        kept(&version.meta).map(|term| (self.hash(term), version.key.clone()))
     }
 
     fn hash(&self, term: Term<'_>) -> u64 {
@@ -55,14 +61,14 @@ impl Terms {
     }
 
     fn add(&mut self, version: &Version) {
-        for term in kept(&version.meta) {
-            self.entries.insert((self.hash(term), version.key.clone()));
-        }
+        let entries: Vec<Entry> = self.entries_of(version).collect();
+        self.entries.extend(entries);
     }
 
     fn remove(&mut self, version: &Version) {
-        for term in kept(&version.meta) {
-            self.entries.remove(&(self.hash(term), version.key.clone()));
+        let entries: Vec<Entry> = self.entries_of(version).collect();
+        for entry in &entries {
+            self.entries.remove(entry);
         }
     }
 

@@ -54,6 +54,8 @@ struct Inner {
 #[derive(Debug)]
 struct Held {
     len: u64,
+    /// What the disk has, which stays so while everything is held: asked once, not for each of 300,000 pages.
+    on_disk: u64,
     done: Vec<Done>,
 }
 
@@ -69,7 +71,10 @@ enum Done {
 impl Backing {
     pub(crate) fn new(disk: Arc<dyn Disk>) -> io::Result<Backing> {
         let len = disk.len()?.saturating_sub(HEADER);
-        Ok(Backing(Arc::new(Inner { disk, held: Mutex::new(Some(Held { len, done: Vec::new() })) })))
+        Ok(Backing(Arc::new(Inner {
+            disk,
+            held: Mutex::new(Some(Held { len, on_disk: len, done: Vec::new() })),
+        })))
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
@@ -97,8 +102,7 @@ impl Held {
         if end > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let on_disk = disk.len()?.saturating_sub(HEADER);
-        let there = (on_disk.clamp(offset, end) - offset) as usize;
+        let there = (self.on_disk.clamp(offset, end) - offset) as usize;
         disk.read(HEADER + offset, &mut out[..there])?;
         out[there..].fill(0);
         for done in &self.done {
