@@ -99,6 +99,18 @@ impl Etcd {
     /// Let a member neither answer nor break its connections off, until it is thawed.
     pub fn freeze(&self, member: usize) {
         self.signal(member, "-STOP");
+        // Its other threads go on until each has been interrupted.
+        let process = self.members[member].process.as_ref().expect("the member runs");
+        let tasks = format!("/proc/{}/task", process.id());
+        let are_stopped = || {
+            let tasks = std::fs::read_dir(&tasks).into_iter().flatten().flatten();
+            tasks
+                .filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok())
+                .all(|stat| stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T')))
+        };
+        while !are_stopped() {
+            std::thread::sleep(GLANCE);
+        }
     }
 
     pub fn thaw(&self, member: usize) {
