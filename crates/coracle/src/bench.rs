@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod cluster;
+mod custom;
 mod flight;
 mod forks;
 mod heartbeats;
@@ -110,6 +111,10 @@ enum Part {
     Update,
     /// Change each by a merge patch
     Patch,
+    /// Change each by a server-side apply
+    Apply,
+    /// Create as many custom resources, whose schema has rules in CEL
+    Custom,
     /// Ask whether a service account may list Pods
     Review,
     /// Patch Pods that 100 watchers watch: what one event to one of them costs and takes

@@ -20,6 +20,7 @@ use super::valve::{Valve, Valved};
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
@@ -154,6 +155,12 @@ impl Api {
 
     pub(crate) async fn merge_patch(&self, path: &str, body: &Value) -> anyhow::Result<Bytes> {
         self.call(Method::PATCH, path, (JSON, MERGE_PATCH), body.to_string().into()).await
+    }
+
+    /// By a field manager of its own, which takes over fields that others have.
+    pub(crate) async fn apply(&self, path: &str, body: &Value) -> anyhow::Result<Bytes> {
+        let path = format!("{path}?fieldManager=bench&force=true");
+        self.call(Method::PATCH, &path, (JSON, APPLY_PATCH), body.to_string().into()).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Bytes> {

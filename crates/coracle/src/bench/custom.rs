@@ -19,7 +19,7 @@ pub(crate) fn definition(labels: &Value) -> Value {
     let rules = json!([
         {"rule": "self.minReplicas <= self.maxReplicas", "message": "minReplicas is more than maxReplicas"},
         {"rule": "self.containers.all(c, c.image.contains(':') || c.pullPolicy == 'Always')",
-         "messageExpression": "'an image without a tag among ' + string(size(self.containers))"},
+         "messageExpression": "'no tag: ' + self.containers[0].image"},
         {"rule": "self.schedule.matches('^[-0-9*/, ]+$')", "fieldPath": ".schedule"},
         {"rule": "self.schedule == oldSelf.schedule", "message": "the schedule is for good"},
     ]);

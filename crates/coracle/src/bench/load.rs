@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Part;
 use super::client::{Api, JSON, PROTOBUF, TABLE, Watch};
+use super::custom;
 use super::flight::{IN_FLIGHT, Load};
 use super::report::{Measured, Report, micros};
 use super::rows::{self, Row};
@@ -45,6 +46,8 @@ pub(crate) const PARTS: &[Part] = &[
     Part::Selector,
     Part::Update,
     Part::Patch,
+    Part::Apply,
+    Part::Custom,
     Part::Review,
     Part::Watch,
     Part::Delete,
@@ -106,6 +109,8 @@ impl Phases<'_> {
             }
             Part::Update => self.phase(&rows::UPDATE, n, IN_FLIGHT, |api, i| pods.update(api, i)).await,
             Part::Patch => self.phase(&rows::PATCH, n, IN_FLIGHT, |api, i| pods.patch(api, i, "each")).await,
+            Part::Apply => self.phase(&rows::APPLY, n, IN_FLIGHT, |api, i| pods.apply(api, i)).await,
+            Part::Custom => self.custom().await,
             Part::Review => {
                 let review = &access_review(self.target.namespace());
                 let ask = |api: Api, _| async move { api.post(REVIEWS, review).await.map(drop) };
@@ -159,6 +164,13 @@ impl Phases<'_> {
         let taken = taken.with_context(|| format!("cannot measure {:?}", row.title))?;
         self.report.add(row, taken.measured(self.target)?);
         Ok(())
+    }
+
+    async fn custom(&mut self) -> anyhow::Result<()> {
+        self.target.define(&custom::definition(&self.target.labels())).await?;
+        let all = &self.target.path_in(custom::GROUP, custom::PLURAL);
+        let create = |api: Api, i| async move { api.post(all, &custom::object(i)).await.map(drop) };
+        self.phase(&rows::CUSTOM, self.n, IN_FLIGHT, create).await
     }
 
     /// What patches cost with many watchers, less what they cost with none, for each event that arrived. The latency is
@@ -259,6 +271,13 @@ impl Pods {
     async fn patch(&self, api: Api, i: usize, round: &str) -> anyhow::Result<()> {
         let change = json!({"metadata": {"annotations": {"bench.coracle/patch": round}}});
         api.merge_patch(&self.path(i), &change).await.map(drop)
+    }
+
+    /// What a deployment tool does: the whole manifest again, with something changed.
+    async fn apply(&self, api: Api, i: usize) -> anyhow::Result<()> {
+        let mut pod = self.pod(i);
+        pod["metadata"]["annotations"]["bench.coracle/apply"] = "done".into();
+        api.apply(&self.path(i), &pod).await.map(drop)
     }
 
     async fn update(&self, api: Api, i: usize) -> anyhow::Result<()> {

@@ -95,6 +95,8 @@ pub(crate) const SELECTOR: Row =
     operation("selector", "list, label selector (50 Pods)", 11.5 * MS, 0.5 * MS).grows();
 pub(crate) const UPDATE: Row = operation("update", "get + update", 6284.0, 220.0);
 pub(crate) const PATCH: Row = operation("patch", "merge patch", 4702.0, 180.0);
+pub(crate) const APPLY: Row = Row::new("apply", "server-side apply", Unit::Cpu).at_most(400.0);
+pub(crate) const CUSTOM: Row = Row::new("custom", "create a custom resource (CEL)", Unit::Cpu).at_most(250.0);
 pub(crate) const REVIEW: Row = operation("review", "SubjectAccessReview", 768.0, 40.0);
 pub(crate) const WATCH: Row =
     Row::new("watch", "deliver one watch event", Unit::Cpu).reference(32.0, 52.0).at_most(6.0);

@@ -11,11 +11,15 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::client::{Api, JSON};
+use super::custom;
 use super::process::Processes;
 
 /// The label by which a namespace is known to be this run's.
 const RUN_LABEL: &str = "bench.coracle/run";
 const NAMESPACES: &str = "/api/v1/namespaces";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+/// A definition whose names nobody has is served in less, by any server.
+const ESTABLISHED_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// A server with controllers has made the service account by then; one without never will.
 const ACCOUNT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,6 +73,16 @@ impl Target {
         format!("{NAMESPACES}/{}/{rest}", self.namespace)
     }
 
+    /// The same of a group that is not the core one.
+    pub(crate) fn path_in(&self, group: &str, plural: &str) -> String {
+        format!("/apis/{group}/v1/namespaces/{}/{plural}", self.namespace)
+    }
+
+    /// By which this run knows what is its own.
+    pub(crate) fn labels(&self) -> Value {
+        json!({RUN_LABEL: self.run})
+    }
+
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -85,7 +99,7 @@ impl Target {
     pub(crate) async fn prepare(&self) -> anyhow::Result<()> {
         let name = &self.namespace;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
-                               "metadata": {"name": name, "labels": {RUN_LABEL: self.run}}});
+                               "metadata": {"name": name, "labels": self.labels()}});
         let body = Bytes::from(namespace.to_string());
         let (status, answer) = self.api.ask(Method::POST, NAMESPACES, (JSON, JSON), body).await?;
         match status {
@@ -114,8 +128,25 @@ impl Target {
         Ok(())
     }
 
-    /// Remove the namespace if this run made it.
+    /// Make a custom resource, and wait until it is served.
+    pub(crate) async fn define(&self, definition: &Value) -> anyhow::Result<()> {
+        self.api.post(DEFINITIONS, definition).await?;
+        let path = self.path_in(custom::GROUP, custom::PLURAL);
+        let served = async {
+            while self.api.get_bytes(&path).await.is_err() {
+                self.clock.sleep(POLL).await;
+            }
+        };
+        let served = self.clock.timeout(ESTABLISHED_TIMEOUT, served).await;
+        served.with_context(|| format!("{path} is not served"))
+    }
+
+    /// Remove what this run made.
     pub(crate) async fn clean_up(&self) -> anyhow::Result<()> {
+        let definition = format!("{DEFINITIONS}/{}", custom::DEFINITION);
+        if self.is_ours(&definition).await? {
+            self.api.delete(&definition).await?;
+        }
         let name = &self.namespace;
         let namespace = format!("{NAMESPACES}/{name}");
         if !self.is_ours(&namespace).await? {
