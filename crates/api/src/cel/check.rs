@@ -469,6 +469,16 @@ fn operation(function: &'static Function, args: Vec<Node>) -> Node {
             Node::Or(a, b)
         }
         "_?_:_" => Node::Choice(Box::new(<[Node; 3]>::try_from(args).expect("a choice has three arguments"))),
+        "matches" => {
+            let pattern = match args.last() {
+                Some(Node::String(pattern)) => functions::regex::compile(pattern).ok(),
+                _ => None,
+            };
+            match pattern {
+                Some(pattern) => Node::Matches { args, pattern },
+                None => Node::Call { function, args },
+            }
+        }
         "_[_]" => index(args, Access::Plain),
         "_[?_]" => index(args, Access::Optional),
         name => {

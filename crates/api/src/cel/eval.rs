@@ -65,6 +65,14 @@ impl<'b, 'a> Run<'b, 'a> {
             Node::Select { operand, field, how } => self.select(operand, field, *how),
             Node::Index { operand, index, how } => self.index(operand, index, *how),
             Node::Call { function, args } => self.call(function, args),
+            Node::Matches { args, pattern } => {
+                let values = args.iter().map(|arg| self.eval(arg)).collect::<Result<Vec<_>>>()?;
+                self.charge(cost::of_call("matches", &values))?;
+                match values.first() {
+                    Some(Val::String(text)) => Ok(Val::Bool(pattern.is_match(text))),
+                    _ => Err(EvalError::no_overload()),
+                }
+            }
             Node::And(a, b) => self.logical(a, b, false),
             Node::Or(a, b) => self.logical(a, b, true),
             Node::Choice(parts) => {

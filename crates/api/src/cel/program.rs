@@ -1,5 +1,7 @@
 //! A checked expression, as it is run.
 
+use regex::Regex;
+
 use super::functions::Function;
 use super::types::Type;
 
@@ -34,6 +36,11 @@ pub(super) enum Node {
     Call {
         function: &'static Function,
         args: Vec<Node>,
+    },
+    /// `matches` of a pattern that is known beforehand: to read one takes as long as all else that a rule does.
+    Matches {
+        args: Vec<Node>,
+        pattern: Regex,
     },
     And(Box<Node>, Box<Node>),
     Or(Box<Node>, Box<Node>),

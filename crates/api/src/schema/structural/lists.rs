@@ -49,9 +49,15 @@ fn doubles<'a>(items: impl Iterator<Item = &'a Value>) -> Vec<usize> {
     let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
     let mut doubles = Vec::new();
     for (i, item) in items.enumerate() {
-        let mut key = item.clone();
-        key.sort_all_objects();
-        let times = seen.entry(encode::compact(&key)).or_default();
+        let key = match item {
+            Value::Object(_) | Value::Array(_) => {
+                let mut sorted = item.clone();
+                sorted.sort_all_objects();
+                encode::compact(&sorted)
+            }
+            scalar => encode::compact(scalar),
+        };
+        let times = seen.entry(key).or_default();
         *times += 1;
         if *times == 2 {
             doubles.push(i);
