@@ -343,3 +343,31 @@ fn unknown_formats_are_worth_a_warning() {
     assert_eq!(CustomResourceDefinition.warnings(&old, None), [r#"unrecognized format "odd""#]);
     assert_eq!(CustomResourceDefinition.warnings(&new, Some(&old)), [r#"unrecognized format "other""#]);
 }
+
+/// As deep as a body may be, on a stack like the server's.
+#[test]
+fn a_schema_may_be_as_deep_as_a_body() {
+    const STACK_BYTES: usize = 8 << 20;
+    let deep = || {
+        let mut schema =
+            json!({"type": "string", "x-kubernetes-validations": [{"rule": "self != 'x'"}], "maxLength": 5});
+        for _ in 0..crate::codec::json::MAX_DEPTH - 10 {
+            schema = json!({"type": "array", "items": schema, "maxItems": 1});
+        }
+        let mut errs = Errors::default();
+        let mut obj = written(definition(json!({"type": "object", "properties": {"spec": schema}})));
+        CustomResourceDefinition.validate(&obj, &mut errs);
+        CustomResourceDefinition.warnings(&obj, None);
+        assert_eq!(said(&errs), "");
+        obj["status"]["acceptedNames"] = obj["spec"]["names"].clone();
+        let row = crate::custom::rows(&obj).unwrap().swap_remove(0);
+        let mut object = json!({"metadata": {"name": "a"}, "spec": "x"});
+        for _ in 0..crate::codec::json::MAX_DEPTH - 10 {
+            object["spec"] = json!([object["spec"].take()]);
+        }
+        let shaped = Schemas::builtin().shape(&row, object).unwrap();
+        row.rules.validate_change(&shaped.value, &shaped.value, Write::Main, &mut errs);
+        assert!(!errs.is_empty() || !shaped.value.is_null());
+    };
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(deep).unwrap().join().unwrap();
+}
