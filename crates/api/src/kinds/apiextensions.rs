@@ -12,6 +12,7 @@ mod structural;
 mod walk;
 
 use serde_json::{Map, Value, json};
+use x509_parser::pem::Pem;
 
 use super::admissionregistration::client_config;
 use crate::at::At;
@@ -78,6 +79,7 @@ impl Rules for CustomResourceDefinition {
             return Vec::new();
         }
         definition(&root, &Stored(items(old, &["spec", "versions"])), errs);
+        ca_bundle(&root.get("spec"), old, errs);
         unchangeable(&root.get("spec"), old, errs);
         status(&root, errs);
         approval(obj, Some(old), errs);
@@ -374,6 +376,27 @@ fn review_versions(versions: &At<'_>, errs: &mut Errors) {
     if !seen.iter().any(|v| REVIEW_VERSIONS.contains(v)) {
         errs.bad(versions, format!("must include at least one of {}", REVIEW_VERSIONS.join(", ")));
     }
+}
+
+/// Once the definition is in force, good certificates may not be replaced by bad ones.
+fn ca_bundle(spec: &At<'_>, old: &Value, errs: &mut Errors) {
+    let path = ["conversion", "webhook", "clientConfig", "caBundle"];
+    let bundle = text(spec.value, &path);
+    let before = text(at(old, &["spec"]), &path);
+    let was_good = before.is_empty() || has_certificates(before);
+    if !bundle.is_empty() && has(old, "Established") && was_good && !has_certificates(bundle) {
+        let at = spec.path.child("conversion").child("webhookClientConfig").child("caBundle");
+        let words = "unable to load root certificates: unable to parse bytes as PEM block";
+        errs.invalid(&at, &Value::from(bundle), words);
+    }
+}
+
+fn has_certificates(bundle: &str) -> bool {
+    use base64::Engine as _;
+    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(bundle) else { return false };
+    let mut certificates =
+        Pem::iter_from_buffer(&bytes).flatten().filter(|pem| pem.label == "CERTIFICATE").peekable();
+    certificates.peek().is_some() && certificates.all(|pem| pem.parse_x509().is_ok())
 }
 
 fn unchangeable(spec: &At<'_>, old: &Value, errs: &mut Errors) {

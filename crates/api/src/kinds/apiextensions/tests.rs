@@ -371,3 +371,21 @@ fn a_schema_may_be_as_deep_as_a_body() {
     };
     std::thread::Builder::new().stack_size(STACK_BYTES).spawn(deep).unwrap().join().unwrap();
 }
+
+#[test]
+fn bad_certificates_do_not_replace_good_ones() {
+    let mut old = written(definition(spec(json!({}))));
+    let bundle = json!({"caBundle": "bm9uc2Vuc2U=", "url": "https://x"});
+    let mut new = old.clone();
+    new["spec"]["conversion"] = json!({"strategy": "Webhook",
+        "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": bundle}});
+    let said_of = |old: &Value| {
+        let mut errs = Errors::default();
+        CustomResourceDefinition.validate_change(&new, old, Write::Main, &mut errs);
+        said(&errs)
+    };
+    assert_eq!(said_of(&old), "");
+    old["status"]["conditions"] = json!([{"type": "Established", "status": "True"}]);
+    expect![[r#"spec.conversion.webhookClientConfig.caBundle: Invalid value: "bm9uc2Vuc2U=": unable to load root certificates: unable to parse bytes as PEM block"#]]
+        .assert_eq(&said_of(&old));
+}
