@@ -121,13 +121,16 @@ fn has(obj: &Value, condition: &str) -> bool {
 
 fn default_names(names: &mut Map<String, Value>) {
     let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut fill = |key: &str, value: String| {
+    // Each in its place: behind the name that it follows in the reference's struct.
+    let mut fill = |key: &str, behind: &str, value: String| {
         if names.get(key).and_then(Value::as_str).unwrap_or_default().is_empty() && !kind.is_empty() {
-            names.insert(key.to_owned(), Value::from(value));
+            names.shift_remove(key);
+            let at = names.keys().position(|k| k == behind).map_or(0, |at| at + 1);
+            names.shift_insert(at, key.to_owned(), Value::from(value));
         }
     };
-    fill("singular", kind.to_lowercase());
-    fill("listKind", format!("{kind}List"));
+    fill("singular", "plural", kind.to_lowercase());
+    fill("listKind", "kind", format!("{kind}List"));
 }
 
 /// Puts the storage version down as one in which objects may be stored.

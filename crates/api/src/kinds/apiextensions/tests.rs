@@ -56,7 +56,7 @@ fn check_rule(properties: Value, rule: Value, expect: Expect) {
 #[test]
 fn defaults_are_filled_in() {
     let obj = written(definition(spec(json!({}))));
-    expect![[r#"{"plural":"crontabs","kind":"CronTab","singular":"crontab","listKind":"CronTabList"}"#]]
+    expect![[r#"{"plural":"crontabs","singular":"crontab","kind":"CronTab","listKind":"CronTabList"}"#]]
         .assert_eq(&obj["spec"]["names"].to_string());
     assert_eq!(obj["spec"]["conversion"], json!({"strategy": "None"}));
     assert_eq!(obj["status"]["storedVersions"], json!(["v1"]));
