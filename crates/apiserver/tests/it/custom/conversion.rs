@@ -236,3 +236,30 @@ async fn a_webhook_may_change_labels_and_nothing_else_of_metadata() {
         assert_eq!(seen["metadata"][key], made["metadata"][key], "{key}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_webhook_for_longer_than_it_may_take() {
+    let clock = Clock::stepped("2026-01-01T00:00:00Z".parse().unwrap());
+    let world = World::start_with(|config| config.clock = clock.clone()).await;
+    let root = Root::of(&world.server);
+    let webhook = Webhook::answering(answer).await;
+    root.define(converted_by(&webhook, "/slow")).await;
+    root.post(TABS, tab("a", json!({"cronSpec": "x"}))).await.ok();
+    let reader = root.clone();
+    let reading = tokio::spawn(async move { reader.get(&format!("{V2}/a")).await });
+    while webhook.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(29));
+    tokio::task::yield_now().await;
+    assert!(!reading.is_finished());
+    clock.advance(Duration::from_secs(1));
+    let answered = Clock::system().timeout(Duration::from_secs(10), reading).await;
+    let url = format!("https://127.0.0.1:{}/slow?timeout=30s", webhook.port);
+    assert_eq!(
+        answered.expect("the answer comes").unwrap().refused(500),
+        format!(
+            "conversion webhook for stable.example.com/v1, Kind=CronTab failed: Post \"{url}\": context deadline exceeded"
+        )
+    );
+}
