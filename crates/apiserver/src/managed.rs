@@ -1,29 +1,34 @@
 //! metadata.managedFields on the write path: who is put down as the writer of what.
 
+use std::sync::Arc;
+
 use coracle_api::patch::apply;
-use coracle_api::patch::managed::{self, Writer};
+use coracle_api::patch::managed::{self, Elsewhere, Writer};
 use coracle_api::{Kind, Status, Subresource};
 use serde_json::Value;
 
+use crate::crd::versions;
 use crate::options::WriteOptions;
 use crate::registry::Call;
 use crate::server::Core;
 
 /// Follow a create.
 pub(crate) fn created(core: &Core, call: &Call, kind: &Kind, obj: &mut Value, options: &WriteOptions) {
-    follow(core, call, kind, None, obj, options);
+    follow(core, call, kind, (None, obj), options, &[]);
 }
 
 /// Follow an update or a patch.
-pub(crate) fn updated(
+pub(crate) async fn updated(
     core: &Core,
     call: &Call,
     kind: &Kind,
     obj: &mut Value,
     old: &Value,
     options: &WriteOptions,
-) {
-    follow(core, call, kind, Some(old), obj, options);
+) -> Result<(), Status> {
+    let elsewhere = versions::elsewhere(core, kind, old, obj).await?;
+    follow(core, call, kind, (Some(old), obj), options, &elsewhere);
+    Ok(())
 }
 
 /// A manager's wishes laid over what is there, with the account of who owns what.
@@ -45,9 +50,9 @@ fn follow(
     core: &Core,
     call: &Call,
     kind: &Kind,
-    old: Option<&Value>,
-    obj: &mut Value,
+    (old, obj): (Option<&Value>, &mut Value),
     options: &WriteOptions,
+    elsewhere: &[(Arc<Kind>, Value, Value)],
 ) {
     if options.is_applied {
         return;
@@ -56,7 +61,18 @@ fn follow(
     let api_version = kind.api_version();
     let now = core.clock.now_rfc3339();
     let by = writer(call, kind, &manager, &api_version, &now);
-    managed::update(core.schemas.of(kind), old, obj, by);
+    let versions: Vec<String> = elsewhere.iter().map(|(row, ..)| row.api_version()).collect();
+    let elsewhere: Vec<_> = elsewhere
+        .iter()
+        .zip(&versions)
+        .map(|((row, live, new), api_version)| Elsewhere {
+            api_version,
+            facts: core.schemas.of(row),
+            live,
+            new,
+        })
+        .collect();
+    managed::update_with(core.schemas.of(kind), old, obj, by, &elsewhere);
 }
 
 fn writer<'a>(call: &Call, kind: &Kind, manager: &'a str, api_version: &'a str, now: &'a str) -> Writer<'a> {

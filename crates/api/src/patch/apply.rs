@@ -109,7 +109,7 @@ pub fn apply<F: Facts>(
             return Err(ApplyError::Conflicts(conflicts));
         }
     }
-    managed::take_from(&mut entries, &diff, None);
+    managed::take_from(&mut entries, |_| &diff);
 
     let own = own.minus(&managed::stripped());
     let unchanged = diff.changed.is_empty() && diff.removed.is_empty();

@@ -168,9 +168,29 @@ pub(super) fn ignored<'a>(paths: &[&'a str]) -> Set<'a> {
 /// add has no owner. An object that nobody followed so far stays that way.
 /// A kind without a schema has no facts: its maps are taken apart and its lists are not.
 pub fn update<F: Facts>(facts: Option<F>, live: Option<&Value>, new: &mut Value, by: Writer<'_>) {
+    update_with(facts, live, new, by, &[]);
+}
+
+/// A write as another version of the kind has it: by this the fields of those are judged who wrote in that one.
+#[derive(Debug, Clone, Copy)]
+pub struct Elsewhere<'a, F> {
+    pub api_version: &'a str,
+    pub facts: Option<F>,
+    pub live: &'a Value,
+    pub new: &'a Value,
+}
+
+/// As [`update`], of a kind whose fields have other names in other versions.
+pub fn update_with<F: Facts>(
+    facts: Option<F>,
+    live: Option<&Value>,
+    new: &mut Value,
+    by: Writer<'_>,
+    elsewhere: &[Elsewhere<'_, F>],
+) {
     let sent = object::metadata_mut(new).shift_remove("managedFields");
     let sent = Value::Object(Map::from_iter([("metadata".to_owned(), json!({"managedFields": sent}))]));
-    let after = follow(facts, live, &sent, new, by);
+    let after = follow(facts, live, &sent, new, by, elsewhere);
     if let Some(Value::Array(entries)) = after
         && !entries.is_empty()
     {
@@ -206,6 +226,7 @@ fn follow<F: Facts>(
     sent: &Value,
     new: &Value,
     by: Writer<'_>,
+    elsewhere: &[Elsewhere<'_, F>],
 ) -> Option<Value> {
     let mut entries = starting(live, sent, by.subresource);
     if entries.is_empty() && live.is_some() {
@@ -213,7 +234,12 @@ fn follow<F: Facts>(
     }
     let diff = difference(facts, live, new, by.ignored);
     if !diff.changed.is_empty() || !diff.removed.is_empty() {
-        take_from(&mut entries, &diff, None);
+        let others: Vec<(&str, Diff<'_>)> = elsewhere
+            .iter()
+            .map(|e| (e.api_version, difference(e.facts, Some(e.live), e.new, by.ignored)))
+            .collect();
+        let other = |e: &Entry<'_>| others.iter().find(|(version, _)| *version == e.api_version);
+        take_from(&mut entries, |entry| other(entry).map_or(&diff, |(_, diff)| diff));
         let own = diff.changed.minus(&stripped());
         give(&mut entries, own, by);
         cap(&mut entries);
@@ -236,20 +262,17 @@ pub(super) fn difference<'a, F: Facts>(
     Diff { changed: diff.changed.minus_below(&ignored), removed: diff.removed.minus_below(&ignored) }
 }
 
-/// Takes changed and removed fields from everyone but the entry at `except`; who has nothing left is gone.
-pub(super) fn take_from(entries: &mut Vec<Entry<'_>>, diff: &Diff<'_>, except: Option<usize>) {
-    for (i, entry) in entries.iter_mut().enumerate() {
-        if Some(i) != except {
-            let fields = std::mem::take(&mut entry.fields);
-            entry.fields = fields.minus(&diff.changed).minus(&diff.removed);
-        }
+/// Takes changed and removed fields from everyone; who has nothing left is gone.
+pub(super) fn take_from<'d, 's: 'd>(
+    entries: &mut Vec<Entry<'_>>,
+    difference: impl Fn(&Entry<'_>) -> &'d Diff<'s>,
+) {
+    for entry in entries.iter_mut() {
+        let diff = difference(entry);
+        let fields = std::mem::take(&mut entry.fields);
+        entry.fields = fields.minus(&diff.changed).minus(&diff.removed);
     }
-    let mut i = 0;
-    entries.retain(|e| {
-        let keep = Some(i) == except || !e.fields.is_empty();
-        i += 1;
-        keep
-    });
+    entries.retain(|e| !e.fields.is_empty());
 }
 
 /// Adds fields to the writer's entry, which is made where it is missing. Nothing new leaves the time as it was.

@@ -3,6 +3,7 @@
 //! Most objects are stored in the version that is asked for, under the definition of now: their bytes are sent as they are.
 //! Others are rewritten between the store and whoever reads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coracle_api::{Kind, Status, codec, object};
@@ -40,6 +41,32 @@ pub(crate) async fn converted(core: &Core, to: &Kind, obj: Value) -> Result<Valu
     let Some(reader) = Reader::of(core, to)? else { return Ok(obj) };
     let converted = reader.definition.convert(core, vec![obj], to).await?;
     converted.into_iter().next().ok_or_else(Status::no_resource)
+}
+
+/// An object before and after a write in each version in which others have written it, where a webhook says how their
+/// fields are called there. Without one all versions call them the same.
+pub(crate) async fn elsewhere(
+    core: &Core,
+    kind: &Kind,
+    old: &Value,
+    new: &Value,
+) -> Result<Vec<(Arc<Kind>, Value, Value)>, Status> {
+    let Some(reader) = Reader::of(core, kind)? else { return Ok(Vec::new()) };
+    let definition = &reader.definition;
+    if definition.webhook.is_none() {
+        return Ok(Vec::new());
+    }
+    let entries = object::items(old, &["metadata", "managedFields"]).iter();
+    let versions: BTreeSet<&str> = entries.map(|e| object::text(e, &["apiVersion"])).collect();
+    let rows = versions.into_iter().filter(|v| *v != kind.api_version()).filter_map(|v| definition.row(v));
+    let mut elsewhere = Vec::new();
+    for row in rows {
+        let converted = definition.convert(core, vec![old.clone(), new.clone()], row).await?;
+        if let Ok([old, new]) = <[Value; 2]>::try_from(converted) {
+            elsewhere.push((row.clone(), old, new));
+        }
+    }
+    Ok(elsewhere)
 }
 
 /// What to store of an object of `kind`, in the version in which its objects are stored.

@@ -73,7 +73,7 @@ pub(crate) async fn replaced(
     let write = call.write();
     let mut obj = sent;
     check_version(kind, old, &obj)?;
-    managed::updated(core, call, kind, &mut obj, old, options);
+    managed::updated(core, call, kind, &mut obj, old, options).await?;
     let admit = Admit::update(core, call, kind, old).for_dry_run(options.dry_run);
     admission::mutate(&admit, &mut obj).await?;
     keep_metadata(&mut obj, old);

@@ -263,3 +263,21 @@ async fn nobody_waits_for_a_webhook_for_longer_than_it_may_take() {
         )
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_loses_in_its_own_version_what_is_changed_in_another() {
+    let (_world, root) = world().await;
+    let webhook = Webhook::answering(answer).await;
+    root.define(converted_by(&webhook, "/convert")).await;
+    let one = format!("{TABS}?fieldManager=one");
+    root.post(&one, tab("a", json!({"cronSpec": "x", "replicas": 1}))).await.ok();
+    let two = format!("{V2}/a?fieldManager=two");
+    let changed = root.patch(&two, MERGE, json!({"spec": {"schedule": "y"}})).await.ok();
+    let fields = |manager: &str| {
+        let entries = changed["metadata"]["managedFields"].as_array().unwrap();
+        let entry = entries.iter().find(|e| e["manager"] == manager).unwrap();
+        entry["fieldsV1"]["f:spec"].clone()
+    };
+    assert_eq!(fields("one"), json!({".": {}, "f:image": {}, "f:replicas": {}}));
+    assert_eq!(fields("two"), json!({"f:schedule": {}}));
+}
