@@ -1,6 +1,8 @@
 //! What the fuzz targets share: long inputs out of short ones, inputs of several parts, and what it means that two JSON
 //! values are the same.
 
+pub mod life;
+
 use std::borrow::Cow;
 
 use serde_json::Value;
