@@ -394,7 +394,7 @@ use Subresource::{
 pub static KINDS: &[Kind] = kinds! {
     "" "v1" in "io.k8s.api.core.v1" {
         Namespaced "Binding" "bindings" .verbs(CREATE);
-        Cluster "ComponentStatus" "componentstatuses" .short(texts!["cs"]) .verbs(READ) .print(&print::COMPONENT_STATUS);
+        Cluster "ComponentStatus" "componentstatuses" .short(texts!["cs"]) .verbs(READ) .rules(&core::component_status::ComponentStatus) .print(&print::COMPONENT_STATUS);
         Namespaced "ConfigMap" "configmaps" .short(texts!["cm"]) .rules(&core::config_map::ConfigMap) .print(&print::CONFIG_MAP);
         Namespaced "Endpoints" "endpoints" .short(texts!["ep"]) .rules(&core::endpoints::Endpoints) .print(&print::ENDPOINTS);
         Namespaced "Event" "events" .short(texts!["ev"]) .rules(&core::event::Event) .print(&print::EVENT);

@@ -9,6 +9,7 @@ pub mod at;
 pub mod catalog;
 pub mod cel;
 mod certificate_request;
+pub mod cidr;
 pub mod codec;
 pub mod custom;
 pub mod discovery;

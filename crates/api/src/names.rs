@@ -1,5 +1,9 @@
 //! What may be a name, a label, a port name: the checks of apimachinery's `validation` package, with its words.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::cidr::Cidr;
+
 /// The longest DNS label (RFC 1123, RFC 1035), and so the longest label value and name part of a key.
 pub const DNS_LABEL_MAX: usize = 63;
 /// The longest DNS subdomain that fits a hostname (RFC 1123).
@@ -296,7 +300,7 @@ pub fn percent(value: &str) -> Vec<String> {
 
 /// An IP address in the words of the reference; older fields take leading zeros, we never do.
 pub fn ip(value: &str) -> Vec<String> {
-    if value.parse::<std::net::IpAddr>().is_ok() {
+    if value.parse::<IpAddr>().is_ok() {
         return Vec::new();
     }
     vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
@@ -304,18 +308,54 @@ pub fn ip(value: &str) -> Vec<String> {
 
 /// An address block such as `10.0.0.0/8`.
 pub fn cidr(value: &str) -> Vec<String> {
-    let good = value.split_once('/').is_some_and(|(address, bits)| {
-        let max = match address.parse::<std::net::IpAddr>() {
-            Ok(std::net::IpAddr::V4(_)) => 32,
-            Ok(std::net::IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|n| n <= max)
-    });
-    if good {
+    if value.parse::<Cidr>().is_ok() {
         return Vec::new();
     }
     vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+}
+
+/// An IP address in the one form that it is always written in, for the kinds that are newer than the older fields.
+pub fn canonical_ip(value: &str) -> Vec<String> {
+    let refused = match value.parse::<IpAddr>() {
+        Err(_) if has_leading_zeros(value) => "must not have leading 0s".to_owned(),
+        Err(_) => return ip(value),
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            "must not be an IPv4-mapped IPv6 address".to_owned()
+        }
+        Ok(address) if address.to_string() != value => format!("must be in canonical form (\"{address}\")"),
+        Ok(_) => return Vec::new(),
+    };
+    vec![refused]
+}
+
+/// Whether it would be an IPv4 address but for zeros in front of its numbers.
+fn has_leading_zeros(value: &str) -> bool {
+    let bare = |part: &str| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    let parts: Vec<String> = value.split('.').map(bare).collect();
+    parts.join(".").parse::<Ipv4Addr>().is_ok()
+}
+
+/// An address block in the one form that it is always written in.
+pub fn canonical_cidr(value: &str) -> Vec<String> {
+    let zeros = |bits: &str| bits.len() > 1 && bits.starts_with('0');
+    let (address, bits) = value.split_once('/').unwrap_or((value, ""));
+    if has_leading_zeros(address) && address.parse::<IpAddr>().is_err() || zeros(bits) {
+        return vec!["must not have leading 0s in IP or prefix length".to_owned()];
+    }
+    let Ok(block) = value.parse::<Cidr>() else { return cidr(value) };
+    let refused = if matches!(block.address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+        "must not have an IPv4-mapped IPv6 address".to_owned()
+    } else if block.masked() != block {
+        "must not have bits set beyond the prefix length".to_owned()
+    } else if block.to_string() != value {
+        format!("must be in canonical form (\"{block}\")")
+    } else {
+        return Vec::new();
+    };
+    vec![refused]
 }
 
 /// A sysctl's name, with dots or slashes between its parts.
@@ -332,6 +372,26 @@ mod tests {
 
     fn check(said: Vec<String>, expect: Expect) {
         expect.assert_eq(&said.join("\n"));
+    }
+
+    #[test]
+    fn addresses_have_one_form() {
+        check(canonical_ip("10.96.0.1"), expect![""]);
+        check(canonical_ip("fd00::1"), expect![""]);
+        check(canonical_ip("10.96.0.01"), expect!["must not have leading 0s"]);
+        check(canonical_ip("FD00::1"), expect![[r#"must be in canonical form ("fd00::1")"#]]);
+        check(canonical_ip("::ffff:10.0.0.1"), expect!["must not be an IPv4-mapped IPv6 address"]);
+        check(canonical_ip("x"), expect!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]);
+        check(canonical_cidr("10.96.0.0/12"), expect![""]);
+        check(canonical_cidr("10.96.0.1/12"), expect!["must not have bits set beyond the prefix length"]);
+        check(canonical_cidr("10.096.0.0/12"), expect!["must not have leading 0s in IP or prefix length"]);
+        check(canonical_cidr("10.96.0.0/012"), expect!["must not have leading 0s in IP or prefix length"]);
+        check(canonical_cidr("FD00::/64"), expect![[r#"must be in canonical form ("fd00::/64")"#]]);
+        check(canonical_cidr("::ffff:10.0.0.0/104"), expect!["must not have an IPv4-mapped IPv6 address"]);
+        check(
+            canonical_cidr("10.0.0.0"),
+            expect!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"],
+        );
     }
 
     #[test]

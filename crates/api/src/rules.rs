@@ -90,6 +90,11 @@ pub trait Rules: Send + Sync {
         Vec::new()
     }
 
+    /// What everybody is told who still uses the kind.
+    fn deprecation(&self) -> Option<&str> {
+        None
+    }
+
     /// `Err(why)` where the name is not allowed; the default is a DNS subdomain.
     fn check_name(&self, name: &str, prefix: bool) -> Vec<String> {
         crate::names::dns_subdomain(name, prefix)

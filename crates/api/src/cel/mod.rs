@@ -20,6 +20,7 @@ mod program;
 #[cfg(test)]
 mod tests;
 mod types;
+pub mod typing;
 mod value;
 
 use std::cell::{Cell, RefCell};

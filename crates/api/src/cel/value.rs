@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use super::declare::{Decl, ListKind, ObjectDecl};
 use super::functions::authz::Authz;
-use super::functions::network::{Cidr, Ip};
+use super::functions::network::{Ip, cidr_size};
 use super::functions::semver::Semver;
 use super::functions::url::Url;
 use super::types::Type;
+use crate::cidr::Cidr;
 use crate::quantity::Quantity;
 
 /// What an expression has come to. It may borrow from the values that the expression was given.
@@ -207,7 +208,7 @@ impl<'a> Val<'a> {
             Val::List(list) => list.len() as u64,
             Val::Map(map) => map.len() as u64,
             Val::Ip(ip) => ip.size(),
-            Val::Cidr(cidr) => cidr.size(),
+            Val::Cidr(cidr) => cidr_size(*cidr),
             _ => 1,
         }
     }

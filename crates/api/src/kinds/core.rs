@@ -1,6 +1,7 @@
 //! The rules of the core group's kinds.
 
 pub mod amounts;
+pub mod component_status;
 pub mod config_map;
 pub mod disks;
 pub mod endpoints;

@@ -1,10 +1,11 @@
 //! Addresses and blocks of them.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Result, Row, fail, no_overload};
 use crate::cel::value::Val;
+use crate::cidr::Cidr;
 
 const TEST: &[&str] = &["net.IP.() -> bool"];
 
@@ -70,12 +71,6 @@ pub(super) const ROWS: &[Row] = &[
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ip(IpAddr);
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cidr {
-    address: IpAddr,
-    bits: u8,
-}
-
 fn bytes(ip: IpAddr) -> u64 {
     if ip.is_ipv4() { 4 } else { 16 }
 }
@@ -92,40 +87,9 @@ impl fmt::Display for Ip {
     }
 }
 
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-impl Cidr {
-    pub(crate) fn size(self) -> u64 {
-        // As the reference counts it: the bytes that the prefix covers.
-        u64::from(self.bits).div_ceil(8)
-    }
-
-    fn masked(self) -> Cidr {
-        let address = match self.address {
-            IpAddr::V4(v4) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
-                Ipv4Addr::from(u32::from(v4) & mask).into()
-            }
-            IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
-                Ipv6Addr::from(u128::from(v6) & mask).into()
-            }
-        };
-        Cidr { address, bits: self.bits }
-    }
-
-    fn contains(self, ip: IpAddr) -> bool {
-        ip.is_ipv4() == self.address.is_ipv4()
-            && Cidr { address: ip, bits: self.bits }.masked().address == self.masked().address
-    }
-
-    fn holds(self, other: Cidr) -> bool {
-        other.bits >= self.bits && self.contains(other.masked().address)
-    }
+/// As the reference counts it: the bytes that the prefix covers.
+pub(crate) fn cidr_size(cidr: Cidr) -> u64 {
+    u64::from(cidr.bits).div_ceil(8)
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

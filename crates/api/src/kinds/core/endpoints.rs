@@ -40,6 +40,10 @@ impl Rules for Endpoints {
         }
     }
 
+    fn deprecation(&self) -> Option<&str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
     facts!(uncounted, upsert);
 }
 
