@@ -10,6 +10,7 @@ use coracle_auth::bootstrap::{self, Reconciled};
 use coracle_store::{Expect, Op, Txn};
 use serde_json::{Value, json};
 
+use crate::api_services::{self, Rows};
 use crate::registry::write::{self, Lost};
 use crate::registry::{self, decode, versions};
 use crate::server::Core;
@@ -40,7 +41,7 @@ pub(crate) async fn run(core: &Core) -> Result<(), Status> {
     for _ in 0..TRIES {
         core.store.sync().await.map_err(versions::store_failed)?;
         match write_missing(core).await {
-            Err(Lost::Race) => continue,
+            Err(Lost::Race | Lost::RaceAlong) => continue,
             Err(Lost::Failed(status)) => return Err(status),
             Ok(()) => return Ok(()),
         }
@@ -54,7 +55,7 @@ async fn write_missing(core: &Core) -> Result<(), Lost> {
     let chunks = missing.checks.chunks(CHUNK).zip(missing.ops.chunks(CHUNK));
     let writes =
         chunks.map(|(checks, ops)| core.store.commit(Txn { checks: checks.into(), ops: ops.into() }));
-    futures::future::try_join_all(writes).await.map(|_| ()).map_err(write::lost)
+    futures::future::try_join_all(writes).await.map(|_| ()).map_err(|e| write::lost("", e))
 }
 
 fn missing(core: &Core) -> Result<Txn, Status> {
@@ -78,13 +79,30 @@ fn missing(core: &Core) -> Result<Txn, Status> {
             }),
         )?;
     }
+    create_absent(core, &mut txn, default_service_cidr(core))?;
     for flow in flow_control::objects() {
         create_absent(core, &mut txn, flow)?;
     }
+    let services = api_services::missing(core, Rows::All)?;
+    txn.checks.extend(services.checks);
+    txn.ops.extend(services.ops);
     for wanted in bootstrap::objects().into_iter().chain(issuer_viewers()) {
         reconcile(core, &mut txn, wanted)?;
     }
     Ok(txn)
+}
+
+/// Where the addresses of Services come from that nobody has said anything else about.
+fn default_service_cidr(core: &Core) -> Value {
+    let cidr = core.addresses.cidr();
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": core.clock.now_rfc3339(),
+    });
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [format!("{}/{}", cidr.base, cidr.bits)]}, "status": {"conditions": [ready]},
+    })
 }
 
 /// Whoever checks this cluster's tokens from outside has no account in it, so the issuer's own document (who it is and

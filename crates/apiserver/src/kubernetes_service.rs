@@ -61,7 +61,20 @@ async fn keep_service(core: &Core) -> Result<(), Status> {
     if core.stored("", "services", NAMESPACE, NAME).is_some() {
         return Ok(());
     }
-    put(core, "", "services", NAME, service(core)).await
+    let kind = core.builtin("", "services")?;
+    let service = bootstrap::born(core, &kind, service(core))?;
+    let mut txn = Txn::create(key(&kind, NAMESPACE, NAME), write::draft(&kind, &service));
+    let address = core.addresses.for_kubernetes(core, &service)?;
+    // Whose it is otherwise the repair of addresses looks into.
+    if address.checks.iter().all(|(key, _)| core.store.snapshot().get(key).is_none()) {
+        txn.checks.extend(address.checks);
+        txn.ops.extend(address.ops);
+    }
+    match core.store.commit(txn).await {
+        // Another server was faster.
+        Ok(_) | Err(coracle_store::Error::Conflict { .. }) => Ok(()),
+        Err(other) => Err(versions::store_failed(other)),
+    }
 }
 
 async fn keep_endpoints(core: &Core, servers: &Servers) -> Result<(), Status> {

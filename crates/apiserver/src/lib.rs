@@ -4,8 +4,10 @@
 
 mod addresses;
 mod admission;
+mod api_services;
 mod body;
 mod bootstrap;
+mod component_statuses;
 mod compress;
 mod control;
 mod crd;

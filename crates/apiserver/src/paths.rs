@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::negotiate::{self, Format};
 use crate::respond::{self, Answer};
 use crate::server::Core;
-use crate::{health, metrics, openapi};
+use crate::{api_services, health, metrics, openapi};
 
 /// What is served besides the groups, for the list at `/`.
 const PATHS: [&str; 11] = [
@@ -133,6 +133,11 @@ fn discover(core: &Core, request: &Parts, parts: &[&str], format: Format) -> Res
             None => return Ok(respond::page_not_found()),
         },
         ["api", version] => resources(&catalog, "", version)?,
+        ["apis", group, version]
+            if !catalog.has_version(group, version) && api_services::is_elsewhere(core, group, version) =>
+        {
+            return Ok(respond::text(503, "service unavailable\n"));
+        }
         ["apis", group, version] => {
             if catalog.group(group).is_none() {
                 return Ok(respond::page_not_found());

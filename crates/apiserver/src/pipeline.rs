@@ -20,7 +20,7 @@ use crate::negotiate::{self, Format};
 use crate::registry::{self, Call};
 use crate::respond::{self, Answer};
 use crate::server::Core;
-use crate::{control, crd, metrics, paths, subresources};
+use crate::{api_services, component_statuses, control, crd, metrics, paths, subresources};
 
 /// Who is at the other end.
 #[derive(Debug)]
@@ -165,6 +165,9 @@ async fn dispatch(
     permit: Permit,
 ) -> Result<Answer, Status> {
     let Some(kind) = core.catalog().find(&info.group, &info.version, &info.resource) else {
+        if api_services::is_elsewhere(core, &info.group, &info.version) {
+            return Ok(respond::text(503, "service unavailable\n"));
+        }
         // A group of custom resources has no handler of its own for what it does not serve.
         let known = Catalog::builtin().group(&info.group).is_some();
         return if known { Err(Status::no_resource()) } else { Ok(respond::page_not_found()) };
@@ -203,7 +206,8 @@ async fn dispatch(
         user_agent: header(request.headers(), USER_AGENT),
         warnings: Mutex::default(),
     });
-    if let Some(words) = call.kind.custom.as_ref().and_then(|c| c.deprecation.as_deref()) {
+    let custom = call.kind.custom.as_ref().and_then(|c| c.deprecation.as_deref());
+    if let Some(words) = custom.or(call.kind.rules.deprecation()) {
         call.warn(words);
     }
     let done = verb(core, &call, &info, request).await;
@@ -212,9 +216,7 @@ async fn dispatch(
         Err(status) => respond::status(&status, Format { shape: Default::default(), ..format }),
     };
     let warnings = call.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-    if answer.status().is_success() {
-        respond::add_warnings(&mut answer, &warnings);
-    }
+    respond::add_warnings(&mut answer, &warnings);
     drop(warnings);
     Ok(answer)
 }
@@ -256,6 +258,8 @@ async fn verb(
         return Err(Status::method_not_allowed());
     }
     match info.verb.as_str() {
+        "get" if call.kind.is_virtual() => component_statuses::get(core, call).await,
+        "list" if call.kind.is_virtual() => component_statuses::list(core, call),
         "get" => registry::get::run(core, call).await,
         "list" => registry::list::run(core, call).await,
         "watch" => registry::watch::run(core, call.clone()).await,
@@ -274,9 +278,9 @@ fn header(headers: &HeaderMap, name: HeaderName) -> String {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-/// The client's own identifier where it sends a sound one, else a new one.
+/// The client's own identifier where it sends one, as it is; else a new one.
 fn audit_id(headers: &HeaderMap) -> HeaderValue {
-    headers.get(AUDIT_ID).filter(|v| v.len() <= 64 && !v.is_empty()).cloned().unwrap_or_else(|| {
+    headers.get(AUDIT_ID).filter(|v| !v.is_empty()).cloned().unwrap_or_else(|| {
         HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is visible ASCII")
     })
 }

@@ -26,12 +26,15 @@ use crate::addresses::{self, Addresses};
 use crate::admission::dynamic::{self, Hooks};
 use crate::admission::resource_quota::Turns;
 use crate::body::{self, BoxError};
+use crate::component_statuses::Components;
 use crate::control::{Kept, forks::Forks};
 use crate::crd::{self, Definitions};
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Caller};
 use crate::respond::Answer;
-use crate::{bootstrap, directory, expiry, kubernetes_service, peers, registry, serving, webhook};
+use crate::{
+    api_services, bootstrap, directory, expiry, kubernetes_service, peers, registry, serving, webhook,
+};
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -102,6 +105,7 @@ pub(crate) struct Core {
     directory: Arc<directory::Stored>,
     pub addresses: Addresses,
     pub quota_turns: Turns,
+    pub components: Components,
     pub hooks: Arc<Hooks>,
     pub webhooks: webhook::Clients,
     /// How this server proves itself to kubelets; made when the first is called.
@@ -207,6 +211,7 @@ impl Server {
             tokens,
             addresses,
             quota_turns: Turns::default(),
+            components: Components::default(),
             hooks,
             webhooks: webhook::Clients::default(),
             kubelet_tls: OnceLock::new(),
@@ -223,9 +228,12 @@ impl Server {
         let core = Arc::new(core);
         bootstrap::run(&core).await?;
         kubernetes_service::keep(&core).await?;
+        addresses::repair::run(&core).await?;
         if core.store.is_shared() {
             peers::start(&core);
         }
+        addresses::repair::start(&core);
+        api_services::start(&core);
         expiry::start(&core);
         crd::start(&core, changed);
         core.ready.store(true, Ordering::Release);
@@ -264,6 +272,7 @@ impl Server {
             tokens: core.tokens.clone(),
             addresses,
             quota_turns: Turns::default(),
+            components: Components::default(),
             hooks,
             webhooks: webhook::Clients::default(),
             kubelet_tls: OnceLock::new(),
@@ -296,6 +305,15 @@ impl Server {
 
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Have ComponentStatuses tell of a part of the control plane by asking `probe`.
+    pub fn tell_of(
+        &self,
+        component: &'static str,
+        probe: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.0.components.set(component, Arc::new(probe));
     }
 
     /// End watches and listeners, and take this server's address out of the Service `kubernetes`.

@@ -1,12 +1,16 @@
 //! A real server on a real port, spoken to by real clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "it/addresses.rs"]
+mod addresses;
 #[path = "it/admission.rs"]
 mod admission;
 #[path = "it/control.rs"]
 mod control;
 #[path = "it/custom/mod.rs"]
 mod custom;
+#[path = "it/evictions.rs"]
+mod evictions;
 #[path = "it/forms.rs"]
 mod forms;
 #[path = "it/hooks.rs"]
@@ -15,6 +19,8 @@ mod hooks;
 mod proofs;
 #[path = "it/storage/mod.rs"]
 mod storage;
+#[path = "it/surface.rs"]
+mod surface;
 #[path = "it/watches.rs"]
 mod watches;
 

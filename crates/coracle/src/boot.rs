@@ -114,6 +114,8 @@ pub(crate) async fn start(options: Options) -> anyhow::Result<Cluster> {
         .then(|| Peer { identity: format!("{}_{}", host_name(), Uuid::new_v4()), clock: clock.clone() });
     let controllers = start_controllers(&server, &pki, tokens, &clock, Nodes::Live, peer.as_ref());
     let scheduler = start_scheduler(&server, &clock, peer.as_ref());
+    server.tell_of("controller-manager", controllers.health());
+    server.tell_of("scheduler", scheduler.health());
     let node = match network {
         Some(network) => {
             let parts = node::Parts {

@@ -143,8 +143,10 @@ impl Forks {
 async fn work(server: Server, stock: Stock, since: u64) {
     server.store().wait_past(since).await;
     let Stock { pki, tokens, clock } = stock;
-    let _controllers = boot::start_controllers(&server, &pki, tokens, &clock, boot::Nodes::Records, None);
-    let _scheduler = boot::start_scheduler(&server, &clock, None);
+    let controllers = boot::start_controllers(&server, &pki, tokens, &clock, boot::Nodes::Records, None);
+    let scheduler = boot::start_scheduler(&server, &clock, None);
+    server.tell_of("controller-manager", controllers.health());
+    server.tell_of("scheduler", scheduler.health());
     std::future::pending::<()>().await;
 }
 

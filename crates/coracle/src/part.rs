@@ -45,6 +45,12 @@ impl Part {
         Part { task: AbortOnDropHandle::new(task), stopping }
     }
 
+    /// Whether it still runs, or waits for its turn.
+    pub(crate) fn health(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let task = self.task.abort_handle();
+        move || if task.is_finished() { Err("it has ended".to_owned()) } else { Ok(()) }
+    }
+
     /// Stop, and let another server's take over at once.
     pub(crate) async fn stop(self) {
         self.stopping.cancel();

@@ -36,6 +36,8 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// A stream into a Pod, or a request that is handed on.
+    Connect,
 }
 
 /// One write, as plugins see it.
@@ -78,6 +80,10 @@ impl<'a> Admit<'a> {
 
     pub(crate) fn delete(core: &'a Core, call: &'a Call, kind: &'a Kind, old: &'a Value) -> Admit<'a> {
         Admit { operation: Operation::Delete, old: Some(old), ..Admit::create(core, call, kind) }
+    }
+
+    pub(crate) fn connect(core: &'a Core, call: &'a Call, kind: &'a Kind) -> Admit<'a> {
+        Admit { operation: Operation::Connect, ..Admit::create(core, call, kind) }
     }
 
     pub(crate) fn with_name(self, name: &'a str) -> Admit<'a> {
@@ -156,4 +162,10 @@ fn mutate_by_plugins(admit: &Admit<'_>, obj: &mut Value) -> Result<(), Status> {
 pub(crate) async fn validate(admit: &Admit<'_>, obj: Option<&Value>) -> Result<(), Status> {
     PLUGINS.iter().try_for_each(|p| p.validate(admit, obj))?;
     dynamic::validate(admit, obj).await
+}
+
+/// What hooks make of a request to connect; none of the plugins is for one. `options` is what the request asks for.
+pub(crate) async fn connect(admit: &Admit<'_>, options: &mut Value) -> Result<(), Status> {
+    dynamic::mutate(admit, options).await?;
+    dynamic::validate(admit, Some(options)).await
 }

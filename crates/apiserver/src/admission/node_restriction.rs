@@ -16,6 +16,7 @@ impl Plugin for NodeRestriction {
                 Operation::Create => Op::Create,
                 Operation::Update => Op::Update,
                 Operation::Delete => Op::Delete,
+                Operation::Connect => return Ok(()),
             },
             group: &admit.resource.group,
             resource: &admit.resource.plural,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use coracle_api::quota::{self, Evaluator};
 use coracle_api::{Status, object, resources};
-use coracle_store::{Draft, Error, Expect, Op, Txn, Version};
+use coracle_store::{Draft, Error, Expect, Op, Version};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -51,28 +51,28 @@ pub(crate) async fn commit_put(
     admit: &Admit<'_>,
     call: &Call,
     obj: &Value,
-    (key, expect): (&str, Expect),
-    draft: Draft,
+    put: write::Put<'_>,
 ) -> Result<Arc<Version>, Lost> {
     let core = admit.core;
     let Some(evaluator) = concerned(admit, call, obj) else {
-        return write::commit_put(core, key, expect, draft).await;
+        return write::commit_put(core, put).await;
     };
-    write::check_size(&draft)?;
+    write::check_size(&put.draft)?;
+    let (key, written) = (put.key, put.into_txn());
     let _turn = core.quota_turns.of(admit.namespace).await;
     let mut last = String::new();
     for _ in 0..TRIES {
-        let mut txn = Txn::put(key, expect, draft.clone());
+        let mut txn = written.clone();
         for charge in charges(admit, call, &evaluator, obj).map_err(Lost::Failed)? {
             txn.checks.push((charge.key.clone(), Expect::Revision(charge.revision)));
             txn.ops.push(Op::Put(charge.key, charge.draft));
         }
         match core.store.commit(txn).await {
             Ok(done) => return write::first(done),
-            Err(Error::Conflict { key: taken, .. }) if *taken != *key => {
+            Err(Error::Conflict { key: taken, .. }) if !written.checks.iter().any(|(k, _)| *k == taken) => {
                 last = taken.rsplit('/').next().unwrap_or_default().to_owned();
             }
-            Err(e) => return Err(write::lost(e)),
+            Err(e) => return Err(write::lost(key, e)),
         }
     }
     let kind = core.builtin("", "resourcequotas").map_err(Lost::Failed)?;

@@ -90,7 +90,7 @@ pub(crate) fn list(core: &Arc<Core>, call: &Call, page: Page) -> Result<Answer, 
             list_body::protobuf(core, kind, meta, &items, Some(version))
         }
         (Syntax::Protobuf, _) => list_body::protobuf(core, kind, meta, &items, None),
-        (Syntax::Json, _) if format.pretty => return values(core, call, meta, &items),
+        (Syntax::Json, _) if format.pretty => return values(core, call, meta, decoded(kind, &items)?),
         (Syntax::Json, Shape::Table(version)) => {
             list_body::table(core, kind, meta, items, include(call), version)
         }
@@ -98,19 +98,19 @@ pub(crate) fn list(core: &Arc<Core>, call: &Call, page: Page) -> Result<Answer, 
             list_body::json_metadata(core, kind, meta, items, version)
         }
         (Syntax::Json, Shape::Whole) if !kind.is_view => list_body::json(kind, meta, items),
-        _ => return values(core, call, meta, &items),
+        _ => return values(core, call, meta, decoded(kind, &items)?),
     };
     Ok(respond::uncached(200, format, body))
 }
 
-/// A list that is decoded first: as YAML, indented for people, or of another version than is stored.
-fn values(
+/// A list that is decoded first: as YAML, indented for people, or of another version than is stored; or of what is not
+/// stored at all.
+pub(crate) fn values(
     core: &Core,
     call: &Call,
     meta: Map<String, Value>,
-    items: &[Arc<Version>],
+    items: Vec<Value>,
 ) -> Result<Answer, Status> {
-    let items = decoded(&call.kind, items)?;
     let v = match call.format.shape {
         Shape::Table(version) => table_of(core, call, &items, meta, version, true),
         Shape::Metadata(version) => {

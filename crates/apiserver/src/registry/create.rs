@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::write::{self, Lost};
 use super::{Call, Outcome, decode};
+use crate::addresses::{self, Allotted};
 use crate::admission::{self, Admit, resource_quota};
 use crate::crd::{self, versions};
 use crate::options::WriteOptions;
@@ -77,7 +78,7 @@ async fn once(
     let name = object::name(&candidate).to_owned();
     let key = super::key(kind, object::namespace(&candidate), &name);
     let prepared = prepare(core, call, kind, candidate, options).await;
-    let (obj, _reserved) = match prepared {
+    let (mut obj, mut allotted) = match prepared {
         Ok(prepared) => prepared,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -91,15 +92,24 @@ async fn once(
             None => Ok(write::as_served(call, obj)),
         };
     }
-    let draft = match versions::draft(core, kind, &obj).await {
-        Ok(draft) => draft,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    match resource_quota::commit_put(&admit, call, &obj, (&key, Expect::Absent), draft).await {
-        Ok(version) => Ok(Ok(Outcome::Stored(version))),
-        Err(Lost::Race) => Err(Taken(name)),
-        Err(Lost::Failed(status)) => Ok(Err(status)),
+    for _ in 0..addresses::TRIES {
+        let draft = match versions::draft(core, kind, &obj).await {
+            Ok(draft) => draft,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let put = write::Put::new(&key, Expect::Absent, draft).with(allotted.along.clone());
+        match resource_quota::commit_put(&admit, call, &obj, put).await {
+            Ok(version) => return Ok(Ok(Outcome::Stored(version))),
+            Err(Lost::Race) => return Err(Taken(name)),
+            Err(Lost::RaceAlong) => {
+                if let Err(refused) = core.addresses.again(core, &mut obj, &mut allotted) {
+                    return Ok(Err(refused));
+                }
+            }
+            Err(Lost::Failed(status)) => return Ok(Err(status)),
+        }
     }
+    Ok(Err(Status::conflict_modified(kind.resource(), &name)))
 }
 
 async fn prepare(
@@ -108,11 +118,11 @@ async fn prepare(
     kind: &Kind,
     candidate: Value,
     options: &WriteOptions,
-) -> Result<(Value, crate::addresses::Reserved), Status> {
+) -> Result<(Value, Allotted), Status> {
     crate::grants::check(core, call, kind, &candidate, None)?;
     let mut obj = write::born(core, call, kind, candidate, options).await?;
-    let reserved = core.addresses.for_create(kind, &mut obj)?;
-    Ok((obj, reserved))
+    let allotted = core.addresses.for_create(core, kind, &mut obj, options.dry_run)?;
+    Ok((obj, allotted))
 }
 
 /// The row that keeps the object, and the object as that row has it.

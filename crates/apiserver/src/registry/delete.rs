@@ -82,7 +82,7 @@ pub(crate) async fn object(core: &Core, call: &Call, options: &DeleteOptions) ->
         admission::validate(&admit, None).await?;
         match once(core, call, &kind, &current, old, options).await {
             Ok(deleted) => return Ok(deleted),
-            Err(Lost::Race) => continue,
+            Err(Lost::Race | Lost::RaceAlong) => continue,
             Err(Lost::Failed(status)) => return Err(status),
         }
     }
@@ -102,7 +102,7 @@ async fn once(
         Plan::Wait => Ok(Deleted::Waiting(Outcome::Stored(current.clone()))),
         Plan::Remove if options.dry_run => Ok(Deleted::Gone(old)),
         Plan::Remove => {
-            write::commit_delete(core, current).await?;
+            write::commit_delete(core, kind, current, &old).await?;
             Ok(Deleted::Gone(old))
         }
         Plan::Mark(marked) if options.dry_run => {
@@ -111,7 +111,8 @@ async fn once(
         Plan::Mark(marked) => {
             let draft = versions::draft(core, kind, &marked).await.map_err(Lost::Failed)?;
             let expect = Expect::Revision(current.revision);
-            let version = write::commit_put(core, &current.key, expect, draft).await?;
+            let put = write::Put::new(&current.key, expect, draft);
+            let version = write::commit_put(core, put).await?;
             Ok(Deleted::Waiting(Outcome::Stored(version)))
         }
     }
@@ -141,7 +142,7 @@ fn check_preconditions(kind: &Kind, old: &Value, options: &DeleteOptions) -> Res
 
 /// What a deletion does to an object.
 #[derive(Debug, PartialEq)]
-enum Plan {
+pub(crate) enum Plan {
     /// It is being deleted already, and not asked to hurry.
     Wait,
     Mark(Value),
@@ -149,7 +150,7 @@ enum Plan {
 }
 
 /// As `rest.BeforeDelete` and the store's handling of finalizers, on one object.
-fn plan(kind: &Kind, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Plan {
+pub(crate) fn plan(kind: &Kind, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Plan {
     if kind.kind == "Namespace" && kind.group.is_empty() {
         return namespace_plan(old, now);
     }

@@ -78,6 +78,11 @@ impl Selector {
         self.fields.required("metadata.name")
     }
 
+    /// Whether it takes an object that is not stored, by what a store would keep of it.
+    pub(crate) fn takes_unstored(&self, key: &str, meta: &Meta) -> bool {
+        self.labels.matches(&meta.labels[..]) && self.fields.matches(|path| field(key, meta, path))
+    }
+
     pub(crate) fn takes(&self, version: &Version) -> bool {
         let kept = |path: &str| field(&version.key, &version.meta, path);
         if !self.labels.matches(&version.meta.labels[..]) {

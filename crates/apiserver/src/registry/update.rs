@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_api::{Kind, Status, object};
-use coracle_store::{Expect, Version};
+use coracle_store::{Expect, Txn, Version};
 use serde_json::{Value, json};
 
 use super::write::{self, Lost};
@@ -78,7 +78,7 @@ pub(crate) async fn change(
         let (kind, sent) = create::to_stored(core, call, sent)?;
         crate::grants::check(core, call, &kind, &sent, Some(&old))?;
         let mut obj = write::replaced(core, call, &kind, &old, sent, options).await?;
-        let _reserved = core.addresses.for_update(&kind, &mut obj, &old)?;
+        let allotted = core.addresses.for_update(core, &kind, &mut obj, &old, options.dry_run)?;
         if write::is_same(&obj, &old) {
             if versions::is_up_to_date(core, &kind, &current) {
                 return Ok(Outcome::Stored(current));
@@ -90,9 +90,9 @@ pub(crate) async fn change(
             resource_quota::check(&Admit::update(core, call, &kind, &old), call, &obj)?;
             return write::as_served(call, obj);
         }
-        match put_or_remove(core, call, &kind, &current, obj, &old).await {
+        match put_or_remove(core, call, &kind, &current, (obj, allotted.along.clone()), &old).await {
             Ok(outcome) => return Ok(outcome),
-            Err(Lost::Race) => continue,
+            Err(Lost::Race | Lost::RaceAlong) => continue,
             Err(Lost::Failed(status)) => return Err(status),
         }
     }
@@ -104,11 +104,11 @@ async fn put_or_remove(
     call: &Call,
     kind: &Kind,
     current: &Arc<Version>,
-    obj: Value,
+    (obj, along): (Value, Txn),
     old: &Value,
 ) -> Result<Outcome, Lost> {
     if is_last_word(kind, &obj, old) {
-        write::commit_delete(core, current).await?;
+        write::commit_delete(core, kind, current, old).await?;
         return write::as_served(call, obj).map_err(Lost::Failed);
     }
     let draft = versions::draft(core, kind, &obj).await.map_err(Lost::Failed)?;
@@ -116,8 +116,8 @@ async fn put_or_remove(
         return Ok(Outcome::Stored(current.clone()));
     }
     let admit = Admit::update(core, call, kind, old);
-    let place = (&*current.key, Expect::Revision(current.revision));
-    let version = resource_quota::commit_put(&admit, call, &obj, place, draft).await?;
+    let put = write::Put::new(&current.key, Expect::Revision(current.revision), draft).with(along);
+    let version = resource_quota::commit_put(&admit, call, &obj, put).await?;
     Ok(Outcome::Stored(version))
 }
 

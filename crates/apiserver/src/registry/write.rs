@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coracle_api::field::Errors;
 use coracle_api::rules::Write;
 use coracle_api::{Kind, Status, Subresource, codec, meta, object};
-use coracle_store::{Committed, Draft, Error, Expect, Op, Txn, Version};
+use coracle_store::{Committed, Draft, Error, Expect, Txn, Version};
 use serde_json::{Value, json};
 
 use super::{Call, Outcome, decode, select, versions};
@@ -204,7 +204,35 @@ pub(crate) fn is_same(obj: &Value, old: &Value) -> bool {
 /// Why a commit did not happen: somebody was faster, or the store cannot.
 pub(crate) enum Lost {
     Race,
+    /// With what is stored along with the object.
+    RaceAlong,
     Failed(Status),
+}
+
+/// An object that is to be stored, and what happens along with it or not at all.
+pub(crate) struct Put<'a> {
+    pub key: &'a str,
+    pub expect: Expect,
+    pub draft: Draft,
+    pub along: Txn,
+}
+
+impl<'a> Put<'a> {
+    /// The object alone.
+    pub(crate) fn new(key: &'a str, expect: Expect, draft: Draft) -> Put<'a> {
+        Put { key, expect, draft, along: Txn::default() }
+    }
+
+    pub(crate) fn with(self, along: Txn) -> Put<'a> {
+        Put { along, ..self }
+    }
+
+    pub(crate) fn into_txn(self) -> Txn {
+        let mut txn = Txn::put(self.key, self.expect, self.draft);
+        txn.checks.extend(self.along.checks);
+        txn.ops.extend(self.along.ops);
+        txn
+    }
 }
 
 /// That an object has not grown beyond what is stored.
@@ -216,14 +244,10 @@ pub(crate) fn check_size(draft: &Draft) -> Result<(), Lost> {
     Err(Lost::Failed(Status::new(500, "", "etcdserver: request is too large")))
 }
 
-pub(crate) async fn commit_put(
-    core: &Core,
-    key: &str,
-    expect: Expect,
-    draft: Draft,
-) -> Result<Arc<Version>, Lost> {
-    check_size(&draft)?;
-    core.store.commit(Txn::put(key, expect, draft)).await.map_err(lost).and_then(first)
+pub(crate) async fn commit_put(core: &Core, put: Put<'_>) -> Result<Arc<Version>, Lost> {
+    check_size(&put.draft)?;
+    let key = put.key;
+    core.store.commit(put.into_txn()).await.map_err(|e| lost(key, e)).and_then(first)
 }
 
 /// What the first of a transaction's writes has put.
@@ -232,15 +256,23 @@ pub(crate) fn first(done: Committed) -> Result<Arc<Version>, Lost> {
     first.ok_or_else(|| Lost::Failed(Status::internal("the store kept nothing of a write")))
 }
 
-pub(crate) async fn commit_delete(core: &Core, version: &Version) -> Result<(), Lost> {
-    let key = version.key.clone();
-    let checks = vec![(key.clone(), Expect::Revision(version.revision))];
-    core.store.commit(Txn { checks, ops: vec![Op::Delete(key)] }).await.map(|_| ()).map_err(lost)
+/// Remove an object, and with it what goes along: `old` is what it is.
+pub(crate) async fn commit_delete(
+    core: &Core,
+    kind: &Kind,
+    version: &Version,
+    old: &Value,
+) -> Result<(), Lost> {
+    let mut txn = Txn::delete(version.key.clone(), Expect::Revision(version.revision));
+    txn.ops.extend(core.addresses.released(core, kind, old).map_err(Lost::Failed)?);
+    core.store.commit(txn).await.map(|_| ()).map_err(|e| lost(&version.key, e))
 }
 
-pub(crate) fn lost(e: Error) -> Lost {
+/// `key` is the object's own.
+pub(crate) fn lost(key: &str, e: Error) -> Lost {
     match e {
-        Error::Conflict { .. } => Lost::Race,
+        Error::Conflict { key: taken, .. } if *taken == *key => Lost::Race,
+        Error::Conflict { .. } => Lost::RaceAlong,
         other => Lost::Failed(versions::store_failed(other)),
     }
 }

@@ -1,7 +1,7 @@
 //! The kinds of bodies that no path serves on its own: what subresources take and give.
 
 use coracle_api::Scope;
-use coracle_api::kinds::{Kind, Part};
+use coracle_api::kinds::{GroupVersionKind, Kind, Part};
 use coracle_api::print::Plain;
 use coracle_api::rules::Ordinary;
 
@@ -21,11 +21,20 @@ pub(crate) fn binding() -> Kind {
     body("", "v1", "Binding", "io.k8s.api.core.v1.Binding")
 }
 
+/// What a request to connect asks for; its query says it, so that no schema knows it.
+pub(crate) fn options(gvk: GroupVersionKind) -> Kind {
+    typed(gvk, "")
+}
+
 fn body(group: &'static str, version: &'static str, kind: &'static str, schema: &'static str) -> Kind {
+    typed(GroupVersionKind { group: group.into(), version: version.into(), kind: kind.into() }, schema)
+}
+
+fn typed(gvk: GroupVersionKind, schema: &'static str) -> Kind {
     Kind {
-        group: group.into(),
-        version: version.into(),
-        kind: kind.into(),
+        group: gvk.group,
+        version: gvk.version,
+        kind: gvk.kind,
         plural: "".into(),
         singular: "".into(),
         short_names: (&[][..]).into(),

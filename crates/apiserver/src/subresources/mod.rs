@@ -2,6 +2,7 @@
 
 pub(crate) mod binding;
 pub(crate) mod bodies;
+mod connect;
 pub(crate) mod eviction;
 pub(crate) mod kubelet;
 pub(crate) mod log;
@@ -53,9 +54,13 @@ pub(crate) async fn answer(
     match sub {
         Subresource::Log => log::get(core, call).await,
         Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
-            streams::connect(core, call, sub, request).await
+            let options = connect::admitted(core, call, sub, info).await?;
+            streams::connect(core, call, sub, &options, request).await
         }
-        Subresource::Proxy => tunnel::proxy(core, call, info, request).await,
+        Subresource::Proxy => {
+            let options = connect::admitted(core, call, sub, info).await?;
+            tunnel::proxy(core, call, &options, request).await
+        }
         Subresource::Binding => binding::create(core, call, body::read(request.into_body()).await?).await,
         Subresource::Eviction => eviction::create(core, call, body::read(request.into_body()).await?).await,
         Subresource::Token => token::create(core, call, body::read(request.into_body()).await?).await,

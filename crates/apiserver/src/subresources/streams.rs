@@ -4,11 +4,11 @@ use bytes::Bytes;
 use coracle_api::{Status, Subresource, object};
 use http::Request;
 use http_body_util::Empty;
+use serde_json::Value;
 
 use super::kubelet::{self, escape};
 use super::tunnel;
 use crate::body::{self, Incoming};
-use crate::options::text;
 use crate::registry::Call;
 use crate::respond::Answer;
 use crate::server::Core;
@@ -17,15 +17,16 @@ pub(crate) async fn connect(
     core: &Core,
     call: &Call,
     sub: Subresource,
+    options: &Value,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     let pod = core.object("", "pods", &call.namespace, &call.name).ok_or_else(|| call.not_found())?;
     let place = format!("{}/{}", escape(&call.namespace), escape(&call.name));
     let path = match sub {
-        Subresource::PortForward => format!("/portForward/{place}?{}", ports(call)),
+        Subresource::PortForward => format!("/portForward/{place}?{}", ports(options)),
         _ => {
-            let container = kubelet::container(&pod, text(&call.query, "container"))?;
-            format!("/{}/{place}/{}?{}", sub.name(), escape(&container), stream_options(call))
+            let container = kubelet::container(&pod, object::text(options, &["container"]))?;
+            format!("/{}/{place}/{}?{}", sub.name(), escape(&container), stream_options(options))
         }
     };
     let node = object::text(&pod, &["spec", "nodeName"]);
@@ -43,18 +44,19 @@ pub(crate) async fn connect(
 }
 
 /// The kubelet has its own names for the streams.
-fn stream_options(call: &Call) -> String {
+fn stream_options(options: &Value) -> String {
     let mut out = Vec::new();
     for (ours, theirs) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
-        if call.query.flag(ours) {
+        if options[ours] == true {
             out.push(format!("{theirs}=1"));
         }
     }
-    out.extend(call.query.all("command").map(|c| format!("command={}", escape(c))));
+    let command = object::items(options, &["command"]).iter().filter_map(Value::as_str);
+    out.extend(command.map(|c| format!("command={}", escape(c))));
     out.join("&")
 }
 
-fn ports(call: &Call) -> String {
-    let ports: Vec<String> = call.query.all("ports").map(|p| format!("port={}", escape(p))).collect();
-    ports.join("&")
+fn ports(options: &Value) -> String {
+    let ports = object::items(options, &["ports"]).iter().filter_map(Value::as_u64);
+    ports.map(|p| format!("port={p}")).collect::<Vec<_>>().join("&")
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use coracle_api::Status;
-use coracle_api::path::RequestInfo;
+use coracle_api::{Status, object};
 use futures::StreamExt;
 use http::header::{
     AUTHORIZATION, CONNECTION, COOKIE, HeaderName, LOCATION, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -12,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, BodyStream};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 
 use super::kubelet::{self, Endpoint, escape};
 use crate::body::{self, Body, Incoming};
@@ -88,7 +88,7 @@ async fn refused(core: &Core, answer: Response<hyper::body::Incoming>) -> Result
 pub(crate) async fn proxy(
     core: &Core,
     call: &Call,
-    info: &RequestInfo,
+    options: &Value,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     if call.kind.plural != "nodes" {
@@ -101,9 +101,9 @@ pub(crate) async fn proxy(
         return Err(Status::bad_request("upgrades through nodes/proxy are not supported"));
     }
     let to = kubelet::endpoint(core, &call.name)?;
-    let rest: Vec<String> = info.parts.iter().skip(3).map(|p| escape(p)).collect();
+    let path: Vec<String> = object::text(options, &["path"]).split('/').map(escape).collect();
     let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
-    let uri = format!("/{}{query}", rest.join("/"));
+    let uri = format!("/{}{query}", path.join("/").trim_start_matches('/'));
     let method = request.method().clone();
     let headers = end_to_end(request.headers());
     let mut forward = Request::builder()

@@ -660,3 +660,68 @@ async fn mutating_policies_change_objects() {
     assert!(why.contains("spec.mutations[0].applyConfiguration.expression: Invalid value:"), "{why}");
     assert!(why.contains("must evaluate to Object"), "{why}");
 }
+
+/// What a request to connect is answered with.
+async fn connect(root: &Client, path: &str) -> (u16, String) {
+    let request = Request::get(path).body(Vec::<u8>::new().into()).unwrap();
+    let answer = root.send(request).await.unwrap();
+    let code = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let status: Value = serde_json::from_slice(&body).unwrap_or_default();
+    (code, status["message"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn hooks_see_what_a_request_to_connect_asks_for() {
+    let (_world, root) = world().await;
+    let webhook = Webhook::start().await;
+    let rules = |resources: Value| {
+        json!({"rules": [{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"],
+            "resources": resources}], "namespaceSelector": {}})
+    };
+    let subs = rules(json!(["pods/exec", "pods/attach", "pods/portforward", "nodes/proxy"]));
+    configure(&root, false, "v", vec![webhook.hook("/deny", subs)]).await;
+    let denied = "admission webhook \"it.example.com\" denied the request: not on my watch".to_owned();
+    let pod = "/api/v1/namespaces/default/pods/p";
+    let cases = [
+        (
+            format!("{pod}/exec?command=ls&command=-l&stdout=true&container=c"),
+            json!({"kind": "PodExecOptions", "apiVersion": "v1", "stdout": true, "container": "c", "command": ["ls", "-l"]}),
+        ),
+        (
+            format!("{pod}/attach?stdin=true&tty=true"),
+            json!({"kind": "PodAttachOptions", "apiVersion": "v1", "stdin": true, "tty": true}),
+        ),
+        (
+            format!("{pod}/portforward?ports=80"),
+            json!({"kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": [80]}),
+        ),
+        (
+            "/api/v1/nodes/n/proxy/healthz".to_owned(),
+            json!({"kind": "NodeProxyOptions", "apiVersion": "v1", "path": "/healthz"}),
+        ),
+    ];
+    for (path, options) in cases {
+        // Nobody looks for the Pod before they are asked.
+        assert_eq!(connect(&root, &path).await, (409, denied.clone()), "{path}");
+        let request = webhook.asked().remove(0);
+        assert_eq!(request["object"], options, "{path}");
+        assert_eq!((&request["operation"], &request["oldObject"]), (&json!("CONNECT"), &Value::Null));
+        assert_eq!((&request["options"], &request["dryRun"]), (&Value::Null, &json!(false)));
+        assert_eq!(request["kind"]["kind"], options["kind"]);
+        assert_eq!(
+            request["subResource"].as_str(),
+            path.split(['/', '?']).find(|p| { ["exec", "attach", "portforward", "proxy"].contains(p) })
+        );
+    }
+    configure(&root, false, "v", vec![]).await;
+    let spec = json!({"matchConstraints": {"resourceRules": [{"operations": ["CONNECT"], "apiGroups": [""],
+            "apiVersions": ["v1"], "resources": ["pods/exec"]}]},
+        "validations": [{"expression": "!object.command.exists(c, c == 'sh')", "message": "no shells"}]});
+    bind(&root, spec, json!({})).await;
+    let (code, words) = connect(&root, &format!("{pod}/exec?command=sh")).await;
+    let refused = "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p-binding' denied request: no shells";
+    assert_eq!((code, words.as_str()), (422, refused));
+    // Whom the hooks let pass is looked for.
+    assert_eq!(connect(&root, &format!("{pod}/exec?command=ls")).await.0, 404);
+}

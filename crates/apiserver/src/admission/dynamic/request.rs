@@ -58,6 +58,8 @@ fn options(admit: &Admit<'_>) -> Value {
             if patches { "PatchOptions" } else { "UpdateOptions" }
         }
         Operation::Delete => "DeleteOptions",
+        // What it asks for is the object.
+        Operation::Connect => return Value::Null,
     };
     let mut out = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
     for key in ["fieldManager", "fieldValidation"] {

@@ -98,7 +98,7 @@ fn cases() -> Vec<Case> {
 
 impl World {
     /// The code and the body of one request by `user`, as JSON where it is that.
-    pub(super) async fn by(&self, user: &User, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) async fn by(&self, user: &User, method: &str, path: &str, body: &str) -> (u16, Value) {
         let request =
             Request::builder().method(method).uri(path).body(Full::new(Bytes::from(body.to_owned())));
         let answer = self.server.local(user.clone()).call(request.unwrap()).await.unwrap();
@@ -109,7 +109,7 @@ impl World {
     }
 }
 
-pub(super) fn root() -> User {
+pub(crate) fn root() -> User {
     User { name: "root".into(), groups: vec!["system:masters".into()], ..User::default() }
 }
 

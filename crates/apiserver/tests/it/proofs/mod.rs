@@ -1,7 +1,8 @@
 //! Proofs of the API as a whole: over all kinds, all routes, and what attackers send.
 
 mod attacks;
-mod denials;
+pub(crate) mod denials;
+mod escalation;
 mod objects;
 mod protobuf_client;
 mod round_trip;
