@@ -18,11 +18,13 @@ mod node_lifecycle;
 mod pod;
 mod pod_endpoints;
 mod pod_gc;
+mod policy_status;
 mod pv_protection;
 mod pvc_protection;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod service_cidrs;
 mod use_protection;
 mod vac_protection;
 mod work;
@@ -165,6 +167,14 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         user: "system:serviceaccount:kube-system:disruption-controller",
         run: |cx| Box::pin(disruption::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:validatingadmissionpolicy-status-controller",
+        run: |cx| Box::pin(policy_status::run(cx)),
+    },
+    Controller {
+        user: "system:serviceaccount:kube-system:service-cidrs-controller",
+        run: |cx| Box::pin(service_cidrs::run(cx)),
     },
     Controller {
         user: "system:serviceaccount:kube-system:certificate-controller",
