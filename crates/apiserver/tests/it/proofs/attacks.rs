@@ -19,9 +19,32 @@ use crate::World;
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// The reference's bound on a body.
 const BODY_MAX: usize = 3 * 1024 * 1024;
-/// Nothing that a stranger sends may keep a core for as long; debug builds on busy machines are some ten times slower
-/// than what is shipped.
-const PROMPT: Duration = Duration::from_secs(10);
+/// Nothing that a stranger sends may keep a core for as long: a second, and ten in debug builds, which on busy machines
+/// are so much slower than what is shipped.
+const PROMPT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
+/// By so much, at most, one bad request may make the server grow, which runs in this process.
+const GROWTH_MAX: u64 = 64 << 20;
+
+/// The most memory that the process had resident since `begin`, and what it had then.
+struct Peak(u64);
+
+impl Peak {
+    fn begin() -> Peak {
+        // 5: forget the highest mark there was (proc(5)).
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        Peak(Peak::read("VmRSS:"))
+    }
+
+    fn read(key: &str) -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix(key)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    fn growth(&self) -> u64 {
+        Peak::read("VmHWM:").saturating_sub(self.0)
+    }
+}
 
 impl World {
     pub(super) async fn raw(&self, method: &str, path: &str, content: &str, body: Vec<u8>) -> (u16, Value) {
@@ -97,8 +120,12 @@ async fn row_5_bombs_are_refused_and_do_not_go_off() {
     let world = World::start().await;
     for (media, bomb) in bombs() {
         let start: String = bomb.chars().take(40).collect();
-        let (code, _) = world.raw("POST", MAPS, media, bomb.into_bytes()).await;
+        let bomb = bomb.into_bytes();
+        let peak = Peak::begin();
+        let (code, _) = world.raw("POST", MAPS, media, bomb).await;
         assert!((400..500).contains(&code), "{code}: {media} {start}");
+        let growth = peak.growth();
+        assert!(growth < GROWTH_MAX, "{} MiB: {media} {start}", growth >> 20);
     }
     world.map("alive").await;
 }
@@ -472,6 +499,103 @@ async fn row_37_long_selectors_take_time_in_proportion() {
     let (code, status) =
         world.raw("PATCH", &format!("{MAPS}/a"), "application/merge-patch+json", fields.into_bytes()).await;
     assert!(code < 500, "{status}");
+}
+
+/// Expressions that would run for ever are cut, and patterns take time in proportion.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_37_expressions_are_cut_when_they_cost_too_much() {
+    const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
+    let world = World::start().await;
+    let nested = |depth: usize| {
+        let all = |n: usize| format!("object.data.all(k{n}, ");
+        (0..depth).map(all).collect::<String>() + "true" + &")".repeat(depth)
+    };
+    let data: serde_json::Map<String, Value> =
+        (0..500).map(|n| (format!("k{n}"), json!("a".repeat(50)))).collect();
+    let map = json!({"metadata": {"name": "many"}, "data": data}).to_string().into_bytes();
+    let cases = [
+        (nested(4), "actual cost limit exceeded"),
+        ("object.data.all(k, object.data[k].matches('(a+)+$'))".to_owned(), ""),
+        ("object.data.all(k, object.data[k].matches('(((a*)*)*)*b'))".to_owned(), "failed expression"),
+    ];
+    for (n, (expression, words)) in cases.into_iter().enumerate() {
+        let name = format!("p{n}");
+        let policy = json!({"metadata": {"name": name}, "spec": {"failurePolicy": "Fail", "validations": [{"expression": expression}],
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+                "resources": ["configmaps"]}]}}});
+        let binding =
+            json!({"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
+        for (plural, body) in
+            [("validatingadmissionpolicies", policy), ("validatingadmissionpolicybindings", binding)]
+        {
+            let path = format!("{REGISTRATION}/{plural}");
+            let (code, status) =
+                world.raw("POST", &path, "application/json", body.to_string().into_bytes()).await;
+            assert_eq!(code, 201, "{status}");
+        }
+        // `raw` asserts that it does not take long.
+        let (code, status) =
+            world.raw("POST", &format!("{MAPS}?dryRun=All"), "application/json", map.clone()).await;
+        let said = status["message"].as_str().unwrap_or_default();
+        let wanted = if words.is_empty() { 201 } else { 422 };
+        assert!(code == wanted && said.contains(words), "{expression}: {code} {said}");
+        let one = format!("{REGISTRATION}/validatingadmissionpolicies/{name}");
+        assert_eq!(world.raw("DELETE", &one, "application/json", Vec::new()).await.0, 200);
+    }
+    let deep = [
+        nested(200),
+        "(".repeat(5_000) + "true" + &")".repeat(5_000),
+        "!".repeat(20_000) + "true",
+        "[".repeat(9_000),
+    ];
+    for expression in deep {
+        let policy = json!({"metadata": {"name": "deep"}, "spec": {"validations": [{"expression": expression}],
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"],
+                "resources": ["configmaps"]}]}}});
+        let path = format!("{REGISTRATION}/validatingadmissionpolicies?dryRun=All");
+        let (code, status) =
+            world.raw("POST", &path, "application/json", policy.to_string().into_bytes()).await;
+        assert!(matches!(code, 201 | 422), "{code} {status}");
+    }
+}
+
+/// Selectors made of the pieces that their grammars know, in any order: each is taken or refused, and none is dear.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_37_any_selector_is_taken_or_refused() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    const PIECES: [&str; 18] = [
+        "a",
+        "b.example/c",
+        "metadata.name",
+        "=",
+        "==",
+        "!=",
+        "!",
+        ",",
+        "(",
+        ")",
+        " in ",
+        " notin ",
+        ">",
+        "<",
+        "1",
+        "\\",
+        " ",
+        "é",
+    ];
+    let world = World::start().await;
+    world.map("a").await;
+    let mut random = StdRng::seed_from_u64(37);
+    for _ in 0..super::counted((1_000, 100_000)) {
+        let pieces = random.random_range(1..40);
+        let selector: String = (0..pieces).map(|_| PIECES[random.random_range(0..PIECES.len())]).collect();
+        let escaped: String = selector.bytes().map(|b| format!("%{b:02X}")).collect();
+        for key in ["labelSelector", "fieldSelector"] {
+            let (code, status) = world.raw("GET", &format!("{MAPS}?{key}={escaped}"), "", Vec::new()).await;
+            assert!(matches!(code, 200 | 400), "{key} {selector:?}: {code} {status}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
