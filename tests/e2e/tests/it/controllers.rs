@@ -207,3 +207,57 @@ fn what_controllers_do_they_do_for_custom_resources() {
     // kubectl still knows the kind from before.
     assert!(none.stderr.contains("the server could not find the requested resource"), "{none:#?}");
 }
+
+#[test]
+fn a_service_cidr_stays_while_services_have_addresses_from_it() {
+    let cluster = Cluster::api_only();
+    let finalizers = json!(["networking.k8s.io/service-cidr-finalizer"]);
+    await_status(&cluster, &["servicecidr", "kubernetes"], "/metadata/finalizers", &finalizers);
+    let ready = json!("Kubernetes Service CIDR is ready");
+    await_status(&cluster, &["servicecidr", "kubernetes"], "/status/conditions/0/message", &ready);
+    let more = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"},
+        "spec": {"cidrs": ["10.200.0.0/24"]}});
+    cluster.apply(&more.to_string());
+    await_status(&cluster, &["servicecidr", "more"], "/status/conditions/0/message", &ready);
+    cluster.kubectl(&["create", "service", "clusterip", "s", "--tcp=80", "--clusterip=10.200.0.9"]).ok();
+    let parent = get(&cluster, &["ipaddress", "10.200.0.9"])["spec"]["parentRef"].clone();
+    assert_eq!(parent, json!({"resource": "services", "namespace": "default", "name": "s"}));
+    cluster.kubectl(&["delete", "servicecidr", "more", "--wait=false"]).ok();
+    await_status(&cluster, &["servicecidr", "more"], "/status/conditions/0/reason", &json!("Terminating"));
+    let refused =
+        cluster.kubectl(&["create", "service", "clusterip", "t", "--tcp=80", "--clusterip=10.200.0.10"]);
+    assert!(refused.stderr.contains("the provided network does not match the current range"), "{refused:#?}");
+    cluster.kubectl(&["delete", "service", "s"]).ok();
+    // Ten seconds after it was deleted, and once nobody has an address from it.
+    cluster.kubectl(&["wait", "--for=delete", "servicecidr/more", "--timeout=30s"]).ok();
+}
+
+#[test]
+fn a_policy_is_told_what_its_expressions_do_not_fit() {
+    let cluster = Cluster::api_only();
+    let policy = |expression: &str| {
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "p"}, "spec": {"validations": [{"expression": expression}],
+            "matchConstraints": {"resourceRules": [{"operations": ["CREATE"], "apiGroups": ["apps"],
+                "apiVersions": ["v1"], "resources": ["deployments"]}]}}})
+        .to_string()
+    };
+    cluster.apply(&policy("object.replicas > 1"));
+    let warning = json!([{"fieldRef": "spec.validations[0].expression", "warning":
+        "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^\n"}]);
+    let what = ["validatingadmissionpolicy", "p"];
+    await_status(&cluster, &what, "/status/typeChecking/expressionWarnings", &warning);
+    cluster.apply(&policy("object.spec.replicas > 1"));
+    await_status(&cluster, &what, "/status/observedGeneration", &json!(2));
+    assert_eq!(get(&cluster, &what)["status"]["typeChecking"], json!({}));
+}
+
+#[test]
+fn the_parts_of_the_control_plane_are_healthy() {
+    let cluster = Cluster::api_only();
+    let shown = cluster.kubectl(&["get", "componentstatuses"]);
+    assert!(shown.stderr.contains("v1 ComponentStatus is deprecated in v1.19+"), "{shown:#?}");
+    let rows: Vec<Vec<&str>> = shown.stdout.lines().skip(1).map(|l| l.split_whitespace().collect()).collect();
+    let healthy = |name| vec![name, "Healthy", "ok"];
+    assert_eq!(rows, ["controller-manager", "etcd-0", "scheduler"].map(healthy));
+}
