@@ -396,6 +396,20 @@ mod tests {
 
     use super::*;
 
+    /// Some features of serde_json take keys of its own for something else.
+    #[test]
+    fn no_key_is_special_to_who_reads_again() {
+        let text =
+            br#"{"data":{"$serde_json::private::RawValue":"{\"a\":1}","$serde_json::private::Number":"1"}}"#;
+        for text in [
+            text.as_slice(),
+            br#"{"$serde_json::private::RawValue":"[1]"}"#,
+            br#"{"$serde_json::private::Number":"1"}"#,
+        ] {
+            assert_eq!(reread(text).unwrap(), parse(text).unwrap().value);
+        }
+    }
+
     fn words(text: &str) -> String {
         parse(text.as_bytes()).map_or_else(|e| e.to_string(), |p| format!("{} {:?}", p.value, p.duplicates))
     }
