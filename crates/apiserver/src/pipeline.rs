@@ -254,8 +254,9 @@ async fn verb(
     if call.kind.is_virtual() && info.verb == "create" {
         return crate::reviews::create(core, call, body::read(request.into_body()).await?).await;
     }
+    // Without a namespace there is the collection of all, to be read, and no path to an item.
     if call.kind.is_namespaced() && call.namespace.is_empty() && !read {
-        return Err(Status::method_not_allowed());
+        return if on_item { Ok(respond::page_not_found()) } else { Err(Status::method_not_allowed()) };
     }
     match info.verb.as_str() {
         "get" if call.kind.is_virtual() => component_statuses::get(core, call).await,

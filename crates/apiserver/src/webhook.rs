@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
@@ -33,6 +34,9 @@ const ANSWER_MAX: usize = 16 << 20;
 
 /// How many CA bundles are kept parsed. A cluster has a few; the bound is for those that replace theirs day by day.
 const BUNDLES_MAX: usize = 256;
+
+/// What Go says where time has run out.
+const LATE: &str = "context deadline exceeded";
 
 type Sender = SendRequest<Full<Bytes>>;
 /// Where a connection goes, under what name, and who vouches for it.
@@ -112,11 +116,17 @@ impl Endpoint {
         let path = if self.path.is_empty() && seconds > 0 { "/" } else { &self.path };
         let url = format!("https://{}{path}?timeout={seconds}s", self.authority);
         let failed = |why: String| format!("Post {}: {why}", go_quote(&url));
-        let calling = self.send(core, format!("{path}?timeout={seconds}s"), body.to_string().into());
-        let answered = core.clock.timeout(timeout, calling).await;
-        let (status, bytes) = match answered {
-            None => return Err(failed("context deadline exceeded".to_owned())),
-            Some(answer) => answer.map_err(failed)?,
+        let answering = AtomicBool::new(false);
+        let calling = async {
+            let target = format!("{path}?timeout={seconds}s");
+            let answer = self.send(core, target, body.to_string().into()).await.map_err(failed)?;
+            answering.store(true, Ordering::Relaxed);
+            answer.read(core).await.map_err(unread)
+        };
+        let (status, bytes) = match core.clock.timeout(timeout, calling).await {
+            Some(answered) => answered?,
+            None if answering.load(Ordering::Relaxed) => return Err(unread(LATE.to_owned())),
+            None => return Err(failed(LATE.to_owned())),
         };
         if !status.is_success() {
             return Err(refused(status, &bytes));
@@ -129,7 +139,7 @@ impl Endpoint {
         })
     }
 
-    async fn send(&self, core: &Core, path: String, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+    async fn send(&self, core: &Core, path: String, body: Bytes) -> Result<Answer, String> {
         let address = self.address(core)?;
         let ca = self.ca.as_ref().map_err(|e| format!("unable to load root certificates: {e}"))?;
         let print: [u8; 32] = Sha256::digest(ca).into();
@@ -148,15 +158,15 @@ impl Endpoint {
                 continue;
             }
             match sender.send_request(request()?).await {
-                Ok(response) => return finish(core, key, sender, response).await,
+                Ok(response) => return Ok(Answer { key, sender, response }),
                 Err(e) if e.is_canceled() || e.is_closed() || e.is_incomplete_message() => {}
-                Err(e) => return Err(e.to_string()),
+                Err(e) => return Err(unanswered(&e)),
             }
         }
         let config = core.webhooks.config(print, ca)?;
         let mut sender = self.connect(&key.0, config).await?;
-        let response = sender.send_request(request()?).await.map_err(|e| e.to_string())?;
-        finish(core, key, sender, response).await
+        let response = sender.send_request(request()?).await.map_err(|e| unanswered(&e))?;
+        Ok(Answer { key, sender, response })
     }
 
     async fn connect(&self, address: &str, config: Arc<rustls::ClientConfig>) -> Result<Sender, String> {
@@ -215,17 +225,26 @@ fn service(core: &Core, namespace: &str, name: &str, port: u16) -> Result<String
     Err(format!("no endpoints available for service {}", go_quote(name)))
 }
 
-async fn finish(
-    core: &Core,
+/// An answer that has begun.
+struct Answer {
     key: Key,
     sender: Sender,
     response: http::Response<hyper::body::Incoming>,
-) -> Result<(StatusCode, Bytes), String> {
-    let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-    let bytes = body.map_err(|e| format!("unexpected error when reading response body: {e}"))?.to_bytes();
-    core.webhooks.keep(key, sender);
-    Ok((status, bytes))
+}
+
+impl Answer {
+    async fn read(self, core: &Core) -> Result<(StatusCode, Bytes), String> {
+        let status = self.response.status();
+        let body = Limited::new(self.response.into_body(), ANSWER_MAX).collect().await;
+        let bytes = body
+            .map_err(|e| match e.downcast_ref::<hyper::Error>() {
+                Some(e) if e.is_incomplete_message() => "unexpected EOF".to_owned(),
+                _ => e.to_string(),
+            })?
+            .to_bytes();
+        core.webhooks.keep(self.key, self.sender);
+        Ok((status, bytes))
+    }
 }
 
 impl Clients {
@@ -279,22 +298,76 @@ fn dialled(address: &str, e: &io::Error) -> String {
     format!("dial tcp {address}: {why}")
 }
 
-/// What Go says of a certificate that it does not take.
+/// What Go says where the other side went without a word, or without the one by which TLS ends.
+fn unanswered(e: &hyper::Error) -> String {
+    let source = std::error::Error::source(e).and_then(|source| source.downcast_ref::<io::Error>());
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => "EOF".to_owned(),
+        Some(io::ErrorKind::ConnectionReset) => "read: connection reset by peer".to_owned(),
+        _ if e.is_incomplete_message() || e.is_canceled() || e.is_closed() => "EOF".to_owned(),
+        _ => e.to_string(),
+    }
+}
+
+/// What the reference's client says of an answer that broke off.
+fn unread(why: String) -> String {
+    format!("unexpected error when reading response body. Please retry. Original error: {why}")
+}
+
+/// What Go says of a handshake that failed.
 fn handshake(e: &io::Error, host: &str) -> String {
-    use rustls::CertificateError as Bad;
     let inner = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(bad)) = inner else { return e.to_string() };
-    let why = match bad {
+    match inner {
+        Some(rustls::Error::InvalidCertificate(bad)) => {
+            format!("tls: failed to verify certificate: x509: {}", certificate(bad, host))
+        }
+        // Who speaks something else than TLS where a webhook is expected speaks HTTP.
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "http: server gave HTTP response to HTTPS client".to_owned()
+        }
+        _ if e.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
+        _ => e.to_string(),
+    }
+}
+
+/// What Go says of a certificate that it does not take.
+fn certificate(bad: &rustls::CertificateError, host: &str) -> String {
+    use rustls::CertificateError as Bad;
+    const TIME: &str = "certificate has expired or is not yet valid";
+    match bad {
         Bad::UnknownIssuer | Bad::BadSignature => "certificate signed by unknown authority".to_owned(),
-        Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            "certificate has expired or is not yet valid".to_owned()
+        Bad::ExpiredContext { time, not_after } => {
+            format!("{TIME}: current time {} is after {}", rfc3339(*time), rfc3339(*not_after))
         }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-            format!("certificate is not valid for any names, but wanted to match {host}")
+        Bad::NotValidYetContext { time, not_before } => {
+            format!("{TIME}: current time {} is before {}", rfc3339(*time), rfc3339(*not_before))
         }
+        Bad::Expired | Bad::NotValidYet => TIME.to_owned(),
+        Bad::NotValidForNameContext { presented, .. } => misnamed(presented, host),
         other => other.to_string(),
+    }
+}
+
+/// `presented` are names as `DnsName("a.example")`, addresses as `IpAddress(127.0.0.1)`.
+fn misnamed(presented: &[String], host: &str) -> String {
+    let of = |kind: &str| -> Vec<&str> {
+        let inner = presented.iter().filter_map(|name| name.strip_prefix(kind)?.strip_suffix(')'));
+        inner.map(|name| name.trim_start_matches('(').trim_matches('"')).collect()
     };
-    format!("tls: failed to verify certificate: x509: {why}")
+    let is_address = host.parse::<IpAddr>().is_ok();
+    let valid = of(if is_address { "IpAddress" } else { "DnsName" });
+    match (valid.is_empty(), is_address) {
+        (true, true) => {
+            format!("cannot validate certificate for {host} because it doesn't contain any IP SANs")
+        }
+        (true, false) => format!("certificate is not valid for any names, but wanted to match {host}"),
+        (false, _) => format!("certificate is valid for {}, not {host}", valid.join(", ")),
+    }
+}
+
+fn rfc3339(at: UnixTime) -> String {
+    let second = i64::try_from(at.as_secs()).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    second.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// What the reference's client says of an answer that is no success.

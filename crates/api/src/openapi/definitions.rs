@@ -207,8 +207,9 @@ fn write_type(schemas: &Schemas, edition: Edition, ty: &Type) -> Map<String, Val
         Type::Float => json!({"type": "number", "format": "double"}),
         Type::List(of) => json!({"type": "array", "items": write_type(schemas, edition, of)}),
         Type::Map(of) => json!({"type": "object", "additionalProperties": write_type(schemas, edition, of)}),
-        // A schema inside of a schema would recurse for ever in `kubectl explain`; the reference leaves it open too.
-        Type::SchemaOr(_) => json!({}),
+        // A schema inside of a schema would recurse for ever in `kubectl explain`; the reference leaves it open too, but
+        // for a description: an empty schema stops `explain`.
+        Type::SchemaOr(_) => json!({"description": "A schema, several, or whether there may be anything."}),
         _ => json!({"type": "object"}),
     })
 }

@@ -62,9 +62,11 @@ impl Webhook {
     }
 }
 
-/// `example.com/v1, Kind=Thing`
+/// `example.com/v1, Kind=Thing`; of the core group `/v1, Kind=Thing`.
 fn kind_of(object: &Value) -> String {
-    format!("{}, Kind={}", object::text(object, &["apiVersion"]), object::text(object, &["kind"]))
+    let version = object::text(object, &["apiVersion"]);
+    let core = if version.contains('/') { "" } else { "/" };
+    format!("{core}{version}, Kind={}", object::text(object, &["kind"]))
 }
 
 /// The objects of an answer, if it is one to this request.
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(failed(json!({})), "response.result.status was '', not 'Success'");
         assert_eq!(
             converted(json!({"apiVersion": "v1", "kind": "Pod"}), "v1", "1").unwrap_err(),
-            "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got v1, Kind=Pod"
+            "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got /v1, Kind=Pod"
         );
     }
 

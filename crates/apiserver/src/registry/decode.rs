@@ -79,7 +79,7 @@ pub(crate) fn object(
     }
     set_kind(kind, &mut value);
     let cannot = |why: &str| {
-        let version = go_quote(&kind.api_version());
+        let version = go_quote(&kind.version);
         Status::bad_request(format!(
             "{} in version {version} cannot be handled as a {}: {why}",
             kind.kind, kind.kind
@@ -149,7 +149,7 @@ fn check_kind(core: &Core, kind: &Kind, value: &Value) -> Result<(), Status> {
     };
     Err(Status::bad_request(format!(
         "{said} in version {} cannot be handled as a {}: {why}",
-        go_quote(&version),
+        go_quote(catalog::split_api_version(&version).1),
         kind.kind
     )))
 }
