@@ -2,12 +2,18 @@
 
 mod articles;
 mod bench;
+mod certificates;
 mod cleanup;
 mod clients;
 mod contract;
 mod controllers;
 mod crash;
+mod dynamic;
 mod forks;
 mod images;
+mod kubectl;
+mod operators;
+mod public_kinds;
 mod shared;
 mod sidecar;
+mod webhooks;
