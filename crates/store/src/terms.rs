@@ -138,7 +138,7 @@ mod tests {
     fn version(name: &str, labels: &[(&str, &str)], node: &str) -> Arc<Version> {
         let meta = Meta {
             labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            fields: vec![("spec.nodeName".into(), node.to_owned())],
+            fields: vec![("spec.nodeName", node.to_owned())],
             ..Meta::default()
         };
         let draft = crate::Draft { meta: Arc::new(meta), ..crate::Draft::default() };

@@ -1,6 +1,5 @@
 //! One stored version of one object: its bytes as clients get them, and the few facts that selecting needs.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ pub struct Meta {
     pub deletion_timestamp: Option<i64>,
     pub labels: Vec<(String, String)>,
     /// The kind's selectable fields.
-    pub fields: Vec<(Cow<'static, str>, String)>,
+    pub fields: Vec<(&'static str, String)>,
     /// How long after this version was written the object is to be deleted.
     pub ttl: Option<Duration>,
 }

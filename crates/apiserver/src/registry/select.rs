@@ -1,5 +1,6 @@
 //! Which objects a selector takes, decided from what the store keeps beside the bytes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -113,12 +114,14 @@ fn field<'a>(key: &'a str, meta: &'a Meta, path: &str) -> &'a str {
 
 /// What the store keeps of an object.
 pub(crate) fn meta(kind: &Kind, stored: &Value) -> Meta {
-    let fields = kind.rules.selectable().iter().filter(|_| !kind.is_custom());
-    Meta {
-        fields: fields.map(|p| (p.clone(), kind.rules.field(stored, p))).collect(),
-        ttl: kind.rules.time_to_live(),
-        ..meta_of_any(stored)
-    }
+    let paths = if kind.is_custom() { &[] } else { kind.rules.selectable() };
+    // No more room than is needed: that for seven more fields was 60 MB with 150,000 Pods.
+    let mut fields = Vec::with_capacity(paths.len());
+    fields.extend(paths.iter().filter_map(|path| match path {
+        Cow::Borrowed(path) => Some((*path, kind.rules.field(stored, path))),
+        Cow::Owned(_) => None,
+    }));
+    Meta { fields, ttl: kind.rules.time_to_live(), ..meta_of_any(stored) }
 }
 
 /// What is kept of every object, whatever its kind.
