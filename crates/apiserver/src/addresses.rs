@@ -69,21 +69,10 @@ impl Addresses {
         obj: &mut Value,
         dry_run: bool,
     ) -> Result<Allotted, Status> {
-        self.allot(core, kind, obj, &Value::Null, dry_run)
+        self.for_update(core, kind, obj, &Value::Null, dry_run)
     }
 
     pub(crate) fn for_update(
-        &self,
-        core: &Core,
-        kind: &Kind,
-        obj: &mut Value,
-        old: &Value,
-        dry_run: bool,
-    ) -> Result<Allotted, Status> {
-        self.allot(core, kind, obj, old, dry_run)
-    }
-
-    fn allot(
         &self,
         core: &Core,
         kind: &Kind,
