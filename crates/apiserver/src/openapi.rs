@@ -1,11 +1,13 @@
 //! /openapi: the schemas as documents, made when somebody first asks and kept until the catalog changes.
 
+mod prose;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use coracle_api::catalog::Catalog;
-use coracle_api::openapi::{self, Brief, OpenApi};
+use coracle_api::openapi::{self, OpenApi};
 use coracle_api::schema::Schemas;
 use coracle_api::{Status, codec};
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, VARY};
@@ -95,7 +97,7 @@ async fn document(core: &Arc<Core>, path: String) -> Result<Option<Arc<Document>
 }
 
 fn write(catalog: &Catalog, schemas: &Schemas, path: &str) -> Option<Document> {
-    let documents = OpenApi { catalog, schemas, prose: &Brief::new(), version: VERSION };
+    let documents = OpenApi { catalog, schemas, prose: &prose::Comments::read(), version: VERSION };
     let value = match path.split_once('/') {
         None if path == "v2" || path == V2_PROTOBUF => documents.swagger(),
         None if path == "v3" => documents.index(),

@@ -1,6 +1,6 @@
 //! The checker: from what was parsed to a program, with every name resolved and every type found to fit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue,
@@ -8,7 +8,6 @@ use cel::common::ast::{
 };
 
 use super::Env;
-use super::error::{Complaint, place};
 use super::functions::{self, Function};
 use super::literals;
 use super::program::{Access, Fold, Node};
@@ -28,7 +27,8 @@ pub(super) struct Checker<'a> {
     /// What comprehensions around here bind, in the order of the stack.
     locals: Vec<(String, Type)>,
     depth: usize,
-    pub complaints: Vec<Complaint>,
+    /// What is wrong, by the offset in characters at which it is.
+    pub complaints: BTreeMap<usize, Vec<String>>,
     /// What has been named of the environment.
     pub variables: BTreeSet<String>,
     types: HashMap<u64, Type>,
@@ -45,7 +45,7 @@ impl<'a> Checker<'a> {
             found: Found::default(),
             locals: Vec::new(),
             depth: 0,
-            complaints: Vec::new(),
+            complaints: BTreeMap::new(),
             variables: BTreeSet::new(),
             types: HashMap::new(),
         }
@@ -59,10 +59,9 @@ impl<'a> Checker<'a> {
 
     pub(super) fn complain(&mut self, id: u64, message: impl Into<String>) {
         let offset = self.info.offset_for(id).map_or(0, |(start, _)| start as usize);
-        let (line, column) = place(&self.info.source, offset);
-        let complaint = Complaint { line, column, message: message.into() };
-        if !self.complaints.contains(&complaint) {
-            self.complaints.push(complaint);
+        let (message, here) = (message.into(), self.complaints.entry(offset).or_default());
+        if !here.contains(&message) {
+            here.push(message);
         }
     }
 

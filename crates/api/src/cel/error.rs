@@ -1,5 +1,6 @@
 //! What is wrong with an expression, shown with its place in the source.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Past so many complaints about one expression the rest says nothing new.
@@ -20,22 +21,24 @@ pub struct CompileError {
     pub complaints: Vec<Complaint>,
 }
 
-/// Where in `source` the character `offset` is: lines from 1, columns from 0.
-pub(super) fn place(source: &str, offset: usize) -> (usize, usize) {
-    let (mut line, mut column) = (1, 0);
-    for c in source.chars().take(offset) {
-        column += 1;
-        if c == '\n' {
-            (line, column) = (line + 1, 0);
-        }
-    }
-    (line, column)
-}
-
 impl CompileError {
     pub(super) fn new(source: &str, mut complaints: Vec<Complaint>) -> CompileError {
         complaints.sort_by_key(|c| (c.line, c.column));
         CompileError { source: source.to_owned(), complaints }
+    }
+
+    /// Of complaints by their offsets in characters. The source is walked once, however many there are.
+    pub(super) fn at_offsets(source: &str, complaints: BTreeMap<usize, Vec<String>>) -> CompileError {
+        let mut placed = Vec::with_capacity(complaints.len());
+        let (mut line, mut column, mut walked, mut rest) = (1, 0, 0, source.chars());
+        for (offset, messages) in complaints {
+            for c in rest.by_ref().take(offset - walked) {
+                (line, column) = if c == '\n' { (line + 1, 0) } else { (line, column + 1) };
+            }
+            walked = offset;
+            placed.extend(messages.into_iter().map(|message| Complaint { line, column, message }));
+        }
+        CompileError { source: source.to_owned(), complaints: placed }
     }
 
     fn show(&self, complaint: &Complaint, f: &mut fmt::Formatter<'_>) -> fmt::Result {

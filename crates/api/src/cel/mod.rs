@@ -206,7 +206,7 @@ impl Env {
             let variables = checker.variables.into_iter().collect();
             Ok(Program { root, ty, variables })
         } else {
-            Err(CompileError::new(source, checker.complaints))
+            Err(CompileError::at_offsets(source, checker.complaints))
         }
     }
 }

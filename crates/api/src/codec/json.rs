@@ -1,5 +1,8 @@
 //! JSON in: strict about doubled keys, bounded in depth, and with the syntax errors of Go's `encoding/json`.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// How deep lists and objects may nest. Go's own bound is 10,000; but values are walked, cloned and dropped by recursion
@@ -43,7 +46,71 @@ fn parse_within(bytes: &[u8], depth_max: usize) -> Result<Parsed, SyntaxError> {
 /// fields of an object nest as deep as the object, and stand in it.
 pub fn reread(bytes: &[u8]) -> Result<Value, SyntaxError> {
     let deep = |_| parse_within(bytes, 2 * MAX_DEPTH).map(|parsed| parsed.value);
-    serde_json::from_slice(bytes).or_else(deep)
+    serde_json::from_slice(bytes).map(|Reread(value)| value).or_else(deep)
+}
+
+/// A value as [`parse`] has it: what no `i64` holds is a float. To serde_json's own value, `u64` is one more kind of integer.
+struct Reread(Value);
+
+impl<'de> Deserialize<'de> for Reread {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Rereader).map(Self)
+    }
+}
+
+struct Rereader;
+
+impl<'de> Visitor<'de> for Rereader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "as Go reads what is no int64")]
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or_else(|_| Value::from(value as f64), Value::from))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Reread(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((key, Reread(value))) = members.next_entry::<String, _>()? {
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
 }
 
 /// How deep lists and objects nest in a value.
@@ -408,6 +475,17 @@ mod tests {
         ] {
             assert_eq!(reread(text).unwrap(), parse(text).unwrap().value);
         }
+    }
+
+    /// Found by the fuzz target `json`.
+    #[test]
+    fn a_number_is_the_same_to_who_reads_again() {
+        let text =
+            b"[18446744070973551615,9223372036854775807,9223372036854775808,-9223372036854775809,0,-0.5]";
+        let value = parse(text).unwrap().value;
+        assert_eq!(reread(text).unwrap(), value);
+        assert_eq!(reread(&crate::codec::encode::compact(&value)).unwrap(), value);
+        assert!(value[0].is_f64() && value[1].is_i64() && value[2].is_f64());
     }
 
     fn words(text: &str) -> String {

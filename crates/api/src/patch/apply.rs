@@ -1,6 +1,8 @@
 //! Server-side apply: lay a manager's wishes over the live object, find whom that contradicts, drop what the manager no
 //! longer wishes for.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::facts::Facts;
@@ -92,14 +94,15 @@ pub fn apply<F: Facts>(
     check(facts, applied, by)?;
     let base = live.map_or_else(|| Value::Object(serde_json::Map::new()), without_managed_fields);
     let tracked = live.map(|live| tracked(facts, live, by));
-    let mut entries = tracked.as_ref().and_then(managed::read).unwrap_or_default();
+    let mut entries = tracked.as_deref().and_then(managed::read).unwrap_or_default();
     let last = take_entry(&mut entries, by);
 
     let ignored = managed::ignored(by.ignored);
     let own = typed::field_set(facts, applied).minus_below(&ignored);
-    let merged = typed::merge(facts, &base, applied);
-    let new = match &last {
-        Some(last) => prune(facts, &merged, &last.fields, &own, &entries),
+    let mut merged = base.clone();
+    typed::merge(facts, &mut merged, applied);
+    let mut new = match &last {
+        Some(last) => prune(facts, merged, &last.fields, &own, &entries),
         None => merged,
     };
     let diff = managed::difference(facts, live.is_some().then_some(&base), &new, by.ignored);
@@ -128,7 +131,6 @@ pub fn apply<F: Facts>(
         });
     }
     let entries = managed::write(entries);
-    let mut new = new;
     managed::set_managed_fields(&mut new, entries);
     Ok(new)
 }
@@ -144,10 +146,7 @@ fn check<F: Facts>(facts: Option<F>, applied: &Value, by: Writer<'_>) -> Result<
     if !object::at(applied, &["metadata", "managedFields"]).is_null() {
         return Err(ApplyError::Refused("metadata.managedFields must be nil".to_owned()));
     }
-    let mut errors = Vec::new();
-    if let Some(facts) = facts {
-        typed::check(facts, applied, "", &mut errors);
-    }
+    let errors = facts.map_or_else(Vec::new, |facts| typed::check(facts, applied));
     if errors.is_empty() {
         return Ok(());
     }
@@ -164,19 +163,27 @@ fn check<F: Facts>(facts: Option<F>, applied: &Value, by: Writer<'_>) -> Result<
     )))
 }
 
+/// The live object without the account of who owns what, which is as long as the rest.
 fn without_managed_fields(live: &Value) -> Value {
-    let mut base = live.clone();
-    object::metadata_mut(&mut base).shift_remove("managedFields");
-    base
+    let Value::Object(members) = live else { return live.clone() };
+    let copied = |(key, value): (&String, &Value)| match value {
+        Value::Object(metadata) if key == "metadata" => {
+            let kept = metadata.iter().filter(|(name, _)| *name != "managedFields");
+            (key.clone(), Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect()))
+        }
+        _ => (key.clone(), value.clone()),
+    };
+    Value::Object(members.iter().map(copied).collect())
 }
 
 /// The live object; where nobody has followed it so far, everything in it gets an owner.
-fn tracked<F: Facts>(facts: Option<F>, live: &Value, by: Writer<'_>) -> Value {
-    let mut live = live.clone();
-    if object::items(&live, &["metadata", "managedFields"]).is_empty() {
-        managed::update(facts, None, &mut live, Writer { manager: BEFORE_FIRST_APPLY, ..by });
+fn tracked<'a, F: Facts>(facts: Option<F>, live: &'a Value, by: Writer<'_>) -> Cow<'a, Value> {
+    if !object::items(live, &["metadata", "managedFields"]).is_empty() {
+        return Cow::Borrowed(live);
     }
-    live
+    let mut live = live.clone();
+    managed::update(facts, None, &mut live, Writer { manager: BEFORE_FIRST_APPLY, ..by });
+    Cow::Owned(live)
 }
 
 /// Takes the manager's own entry out.
@@ -188,14 +195,15 @@ fn take_entry<'a>(entries: &mut Vec<Entry<'a>>, by: Writer<'_>) -> Option<Entry<
 /// Drops what the manager owned and no longer applies, unless someone else owns it.
 fn prune<F: Facts>(
     facts: Option<F>,
-    merged: &Value,
+    merged: Value,
     last: &Set<'_>,
     own: &Set<'_>,
     others: &[Entry<'_>],
 ) -> Value {
     if last.is_empty() {
-        return merged.clone();
+        return merged;
     }
+    let merged = &merged;
     let with_named = |set| typed::with_named_fields(facts, set);
     let last = with_named(last.clone());
     let all = with_named(typed::field_set(facts, merged));

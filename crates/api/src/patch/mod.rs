@@ -58,7 +58,9 @@ impl From<PatchError> for Status {
 
 /// `live` with what `applied` says laid over it, as an apply does, without an account of who owns what.
 pub fn lay_over<F: facts::Facts>(facts: Option<F>, live: &Value, applied: &Value) -> Value {
-    typed::merge(facts, live, applied)
+    let mut laid = live.clone();
+    typed::merge(facts, &mut laid, applied);
+    laid
 }
 
 /// A parsed patch document and what a strict decoding has against it.

@@ -1,6 +1,7 @@
 //! Values seen through their types: which paths they set, how two of them merge, and what is left without some paths.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -86,31 +87,34 @@ pub(super) fn without<F: Facts>(facts: Option<F>, v: &Value, gone: &Set<'_>) -> 
     }
 }
 
-/// What is live, with what is applied laid over it.
-pub(super) fn merge<F: Facts>(facts: Option<F>, live: &Value, applied: &Value) -> Value {
+/// Lays what is applied over what is live.
+pub(super) fn merge<F: Facts>(facts: Option<F>, live: &mut Value, applied: &Value) {
     match (form(facts, Some(live)), form(facts, Some(applied))) {
-        (Form::Map(l), Form::Map(r)) => {
-            let mut merged = l.clone();
-            for (key, value) in r {
-                let below = facts.and_then(|f| f.field(key));
-                let new = l.get(key).map_or_else(|| value.clone(), |old| merge(below, old, value));
-                merged.insert(key.clone(), new);
+        (Form::Map(_), Form::Map(applied)) => {
+            let Value::Object(live) = live else { return };
+            for (key, value) in applied {
+                match live.get_mut(key) {
+                    Some(old) => merge(facts.and_then(|f| f.field(key)), old, value),
+                    None => drop(live.insert(key.clone(), value.clone())),
+                }
             }
-            Value::Object(merged)
         }
-        (Form::List(l), Form::List(r)) if !l.is_empty() || !r.is_empty() => merge_lists(facts, l, r),
-        (Form::Map(l), Form::Nothing) if !l.is_empty() => live.clone(),
-        (Form::List(l), Form::Nothing) if !l.is_empty() => live.clone(),
-        _ => applied.clone(),
+        (Form::List(l), Form::List(r)) if !l.is_empty() || !r.is_empty() => {
+            let Value::Array(l) = live else { return };
+            *live = Value::Array(merge_lists(facts, std::mem::take(l), r));
+        }
+        (Form::Map(l), Form::Nothing) if !l.is_empty() => {}
+        (Form::List(l), Form::Nothing) if !l.is_empty() => {}
+        _ => *live = applied.clone(),
     }
 }
 
 /// Items that both have stand in the applied order; the others keep their neighbours.
-fn merge_lists<F: Facts>(facts: Option<F>, live: &[Value], applied: &[Value]) -> Value {
+fn merge_lists<F: Facts>(facts: Option<F>, mut live: Vec<Value>, applied: &[Value]) -> Vec<Value> {
     let elements = |items: &[Value]| -> Vec<Option<Element<'static>>> {
         items.iter().map(|i| item_element(facts, i).map(owned)).collect()
     };
-    let (left, right) = (elements(live), elements(applied));
+    let (left, right) = (elements(&live), elements(applied));
     // By hash: a list may be as long as a body is, and looking each item up in the other would cost the square of it.
     let (in_left, in_right) = (positions(&left), positions(&right));
     let mut shared = right.iter().flatten().filter(|r| in_left.contains_key(r)).peekable();
@@ -122,7 +126,7 @@ fn merge_lists<F: Facts>(facts: Option<F>, live: &[Value], applied: &[Value]) ->
         if l < left.len() {
             match left[l].as_ref().and_then(|e| in_right.get(e).map(|at| (e, *at))) {
                 None => {
-                    merged.push(live[l].clone());
+                    merged.push(std::mem::take(&mut live[l]));
                     l += 1;
                     continue;
                 }
@@ -136,13 +140,20 @@ fn merge_lists<F: Facts>(facts: Option<F>, live: &[Value], applied: &[Value]) ->
         }
         if r < right.len() {
             taken[r] = true;
-            let old = right[r].as_ref().and_then(|e| in_left.get(e));
-            merged.push(old.map_or_else(|| applied[r].clone(), |o| merge(below, &live[*o], &applied[r])));
+            merged.push(match right[r].as_ref().and_then(|e| in_left.get(e)) {
+                None => applied[r].clone(),
+                Some(at) => {
+                    // Kept where it is: an item that is applied twice is laid over the same one twice.
+                    let mut item = live[*at].clone();
+                    merge(below, &mut item, &applied[r]);
+                    item
+                }
+            });
             shared.next_if(|next| Some(*next) == right[r].as_ref());
             r += 1;
         }
     }
-    Value::Array(merged)
+    merged
 }
 
 /// Where each element stands first.
@@ -165,18 +176,42 @@ fn owned(e: Element<'_>) -> Element<'static> {
     }
 }
 
+/// Where a value stands in the applied object; put into words only where something is wrong there.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Root => Ok(()),
+            Place::Field(outer, name) => write!(f, "{outer}.{name}"),
+            Place::Item(outer, at) => write!(f, "{outer}[{at}]"),
+        }
+    }
+}
+
 /// What an applied object has that its type has not, in the reference's words.
-pub(super) fn check<F: Facts>(facts: F, v: &Value, path: &str, errors: &mut Vec<String>) {
+pub(super) fn check<F: Facts>(facts: F, applied: &Value) -> Vec<String> {
+    let mut errors = Vec::new();
+    check_at(facts, applied, Place::Root, &mut errors);
+    errors
+}
+
+fn check_at<F: Facts>(facts: F, v: &Value, place: Place<'_>, errors: &mut Vec<String>) {
     if facts.is_untyped() {
         return;
     }
     match v {
         Value::Object(map) => {
             for (key, value) in map {
-                let path = format!("{path}.{key}");
+                let at = Place::Field(&place, key);
                 match facts.field(key) {
-                    Some(below) => check(below, value, &path, errors),
-                    None => errors.push(format!("{path}: field not declared in schema")),
+                    Some(below) => check_at(below, value, at, errors),
+                    None => errors.push(format!("{at}: field not declared in schema")),
                 }
             }
         }
@@ -187,16 +222,16 @@ pub(super) fn check<F: Facts>(facts: F, v: &Value, path: &str, errors: &mut Vec<
                 if facts.list_type() != ListType::Atomic {
                     match item_element(Some(facts), item) {
                         Some(element) if seen.contains(&element) => {
-                            errors.push(format!("{path}: duplicate entries for key {}", display(&element)));
+                            errors.push(format!("{place}: duplicate entries for key {}", display(&element)));
                         }
                         Some(element) => drop(seen.insert(element)),
                         None => errors.push(format!(
-                            "{path}: element {i}: associative list with keys has an element that omits all key fields (and doesn't have default values for any key fields)"
+                            "{place}: element {i}: associative list with keys has an element that omits all key fields (and doesn't have default values for any key fields)"
                         )),
                     }
                 }
                 if let Some(below) = below {
-                    check(below, item, &format!("{path}[{i}]"), errors);
+                    check_at(below, item, Place::Item(&place, i), errors);
                 }
             }
         }

@@ -12,6 +12,10 @@ pub enum Now {
 /// Stands around the start of an open age: a noncharacter, which is not meant for texts.
 pub const MARK: char = '\u{FDD0}';
 
+/// The age of what has yet to come, and how Go writes it in a JSON string.
+const INVALID: &str = "<invalid>";
+const INVALID_IN_JSON: &str = r"\u003cinvalid\u003e";
+
 /// How long ago `then` was.
 pub fn since(then: i64, now: Now) -> String {
     match now {
@@ -20,12 +24,15 @@ pub fn since(then: i64, now: Now) -> String {
     }
 }
 
-/// Puts `text` into `out` with its open ages counted to `now`.
+/// Puts `text`, which is JSON, into `out` with its open ages counted to `now`.
 pub fn close(text: &str, now: i64, out: &mut Vec<u8>) {
     for (i, part) in text.split(MARK).enumerate() {
         // The marks may also be somebody's own text, with any number between them.
         match part.parse::<i64>() {
-            Ok(then) if i % 2 == 1 => out.extend_from_slice(human(now.saturating_sub(then)).as_bytes()),
+            Ok(then) if i % 2 == 1 => match human(now.saturating_sub(then)) {
+                age if age == INVALID => out.extend_from_slice(INVALID_IN_JSON.as_bytes()),
+                age => out.extend_from_slice(age.as_bytes()),
+            },
             _ => out.extend_from_slice(part.as_bytes()),
         }
     }
@@ -35,7 +42,7 @@ pub fn close(text: &str, now: i64, out: &mut Vec<u8>) {
 pub fn human(seconds: i64) -> String {
     // A clock may be a second or two ahead.
     if seconds < -1 {
-        return "<invalid>".to_owned();
+        return INVALID.to_owned();
     }
     let seconds = seconds.max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
@@ -71,6 +78,9 @@ mod tests {
         close(&open, 103, &mut out);
         assert_eq!(out, b"a 3s b 108s");
         assert_eq!(since(100, Now::At(103)), "3s");
+        out.clear();
+        close(&since(200, Now::Open), 103, &mut out);
+        assert_eq!(out, br"\u003cinvalid\u003e", "as all of the JSON is escaped");
     }
 
     #[test]

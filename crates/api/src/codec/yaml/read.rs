@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::YamlError;
 use super::scalar::{Meaning, resolve};
 use crate::codec::encode::go_float;
-use crate::codec::json::{MAX_DEPTH, depth};
+use crate::codec::json::{self, MAX_DEPTH, depth};
 
 /// How many values aliases may stand for in one text, so that a few lines cannot become gigabytes. A manifest that
 /// repeats itself by anchors has dozens.
@@ -29,6 +29,9 @@ pub struct Document {
 
 /// Reads the first document; an empty text is null.
 pub fn parse(text: &[u8]) -> Result<Document, YamlError> {
+    if let Some(value) = plain_json(text) {
+        return Ok(Document { value, strict_errors: Vec::new() });
+    }
     let documents = read(text, 1)?;
     Ok(documents.into_iter().next().unwrap_or(Document { value: Value::Null, strict_errors: Vec::new() }))
 }
@@ -36,6 +39,26 @@ pub fn parse(text: &[u8]) -> Result<Document, YamlError> {
 /// Reads all documents.
 pub fn parse_all(text: &[u8]) -> Result<Vec<Document>, YamlError> {
     read(text, usize::MAX)
+}
+
+/// What is JSON and means the same as YAML, by the parser that takes a fifth of the time: what clients apply is JSON. Nothing
+/// where the two might read it otherwise: doubled keys, floats, escaped code points, bytes that are not ASCII.
+fn plain_json(text: &[u8]) -> Option<Value> {
+    let is_plain = |byte: &u8| matches!(byte, b'\n' | b' '..=b'~');
+    if text.first() != Some(&b'{') || !text.iter().all(is_plain) || text.windows(2).any(|two| two == b"\\u") {
+        return None;
+    }
+    let parsed = json::parse(text).ok()?;
+    (parsed.duplicates.is_empty() && !has_float(&parsed.value)).then_some(parsed.value)
+}
+
+fn has_float(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_float),
+        Value::Object(map) => map.values().any(has_float),
+        _ => false,
+    }
 }
 
 fn read(bytes: &[u8], most: usize) -> Result<Vec<Document>, YamlError> {

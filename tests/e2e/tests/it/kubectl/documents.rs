@@ -16,6 +16,7 @@ fn explain_tells_of_types_fields_and_what_they_are_for() {
     }
     let image = explain(&cluster, &["pod.spec.containers.image"]);
     assert!(image.contains("FIELD: image <string>\n"), "{image}");
+    assert!(image.contains("\nDESCRIPTION:\n    Container image name. More info:"), "{image}");
     let containers = explain(&cluster, &["pod.spec.containers"]);
     assert!(containers.contains("FIELD: containers <[]Container>\n"), "{containers}");
     assert!(containers.contains("  name\t<string> -required-\n"), "{containers}");
@@ -29,6 +30,7 @@ fn explain_tells_of_types_fields_and_what_they_are_for() {
     let older = explain(&cluster, &["deployment.spec.replicas", "--output=plaintext-openapiv2"]);
     assert!(older.contains("KIND:     Deployment\nVERSION:  apps/v1\n"), "{older}");
     assert!(older.contains("FIELD:    replicas <integer>\n"), "{older}");
+    assert!(older.contains("Number of desired pods."), "{older}");
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! Packs what the comments of the crate `k8s-openapi` say about the API's definitions and their fields, for `kubectl explain`.
+//!
+//! Its feature `schemars` has the same as code, which would make the program 10 % larger; packed it is a third of a megabyte.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+
+const CRATE: &str = "k8s-openapi";
+/// The folder of the API's version in it.
+const VERSION: &str = "src/v1_36";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../../Cargo.lock");
+    let mut files = Vec::new();
+    rust_files(&source().join(VERSION), &mut files);
+    files.sort();
+    let mut said = String::new();
+    for file in files {
+        definition(&fs::read_to_string(&file).expect("a source file is text"), &mut said);
+    }
+    assert!(!said.is_empty(), "{CRATE} says nothing");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo names it")).join("prose");
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(said.as_bytes()).expect("memory takes it");
+    fs::write(out, packed.finish().expect("memory takes it")).expect("the folder can be written to");
+}
+
+/// Where cargo keeps the crate's source.
+fn source() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").expect("cargo names itself");
+    let ask = ["metadata", "--format-version=1", "--locked", "--offline"];
+    let answer = Command::new(cargo).args(ask).output().expect("cargo runs");
+    assert!(answer.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&answer.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).expect("metadata is JSON");
+    let packages = answer["packages"].as_array().expect("metadata lists packages");
+    let ours = packages.iter().find(|package| package["name"] == CRATE).expect("it is a dependency");
+    let manifest = ours["manifest_path"].as_str().expect("a package has a manifest");
+    Path::new(manifest).parent().expect("a manifest is in a folder").to_owned()
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        let path = entry.expect("a folder can be read").path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// A line for the definition that a file has, and one for each of its fields: `name TAB text`, the fields' after a TAB.
+fn definition(source: &str, out: &mut String) {
+    let mut lines = source.lines();
+    let Some(name) = lines.next().and_then(|line| line.strip_prefix("// Generated from definition ")) else {
+        return;
+    };
+    let names = wire_names(source);
+    let (mut said, mut is_inside) = (String::new(), false);
+    for line in lines {
+        let line = line.trim();
+        if let Some(comment) = line.strip_prefix("///") {
+            if !said.is_empty() {
+                said.push_str("\\n");
+            }
+            said.push_str(
+                &comment.strip_prefix(' ').unwrap_or(comment).replace('\\', "\\\\").replace('\t', " "),
+            );
+        } else if line.starts_with("pub struct ") && !is_inside {
+            out.push_str(&format!("{name}\t{}\n", std::mem::take(&mut said)));
+            is_inside = true;
+        } else if let Some((field, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(':')) {
+            let wire = names.iter().find(|(known, _)| *known == field).map_or(field, |(_, wire)| *wire);
+            out.push_str(&format!("\t{wire}\t{}\n", std::mem::take(&mut said)));
+        } else if line == "}" && is_inside {
+            return;
+        }
+    }
+}
+
+/// Rust's names of the fields and the API's, as the code that reads them has both: `"hostIPC" => Field::Key_host_ipc`.
+fn wire_names(source: &str) -> Vec<(&str, &str)> {
+    source.lines().filter_map(wire_name).collect()
+}
+
+fn wire_name(line: &str) -> Option<(&str, &str)> {
+    let (wire, field) = line.trim().split_once("\" => Field::Key_")?;
+    Some((field.trim_end_matches(','), wire.strip_prefix('"')?))
+}
