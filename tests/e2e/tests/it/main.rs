@@ -10,6 +10,7 @@ mod controllers;
 mod crash;
 mod dynamic;
 mod forks;
+mod helm;
 mod images;
 mod kubectl;
 mod operators;
