@@ -31,17 +31,38 @@ fn main() {
     fs::write(out, packed.finish().expect("memory takes it")).expect("the folder can be written to");
 }
 
-/// Where cargo keeps the crate's source.
+/// Where cargo keeps the crate's source: among those of its registries, or where the build was told to take it from.
 fn source() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").expect("cargo names itself");
+    let folder = format!("{CRATE}-{}", locked_version());
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let registries = home.map(|home| home.join("registry/src"));
+    let registries = registries.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    registries
+        .map(|registry| registry.path().join(&folder))
+        .find(|source| source.is_dir())
+        .or_else(told_by_cargo)
+        .unwrap_or_else(|| {
+            panic!("the source of {folder} is in no registry of cargo's: `cargo fetch` brings it")
+        })
+}
+
+/// The version that is built.
+fn locked_version() -> String {
+    let lock = fs::read_to_string("../../Cargo.lock").expect("the workspace has a lock file");
+    let name = format!("name = \"{CRATE}\"");
+    let mut after = lock.lines().skip_while(|line| *line != name);
+    let version = after.nth(1).and_then(|line| line.strip_prefix("version = \""));
+    version.expect("a locked package has a version").trim_end_matches('"').to_owned()
+}
+
+/// By cargo itself. It wants every package of the lock file at hand, as vendoring has them; a build fetches fewer.
+fn told_by_cargo() -> Option<PathBuf> {
     let ask = ["metadata", "--format-version=1", "--locked", "--offline"];
-    let answer = Command::new(cargo).args(ask).output().expect("cargo runs");
-    assert!(answer.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&answer.stderr));
-    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).expect("metadata is JSON");
-    let packages = answer["packages"].as_array().expect("metadata lists packages");
-    let ours = packages.iter().find(|package| package["name"] == CRATE).expect("it is a dependency");
-    let manifest = ours["manifest_path"].as_str().expect("a package has a manifest");
-    Path::new(manifest).parent().expect("a manifest is in a folder").to_owned()
+    let answer = Command::new(std::env::var_os("CARGO")?).args(ask).output().ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).ok()?;
+    let ours = answer["packages"].as_array()?.iter().find(|package| package["name"] == CRATE)?;
+    Some(Path::new(ours["manifest_path"].as_str()?).parent()?.to_owned())
 }
 
 fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
