@@ -76,31 +76,34 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// A line for the definition that a file has, and one for each of its fields: `name TAB text`, the fields' after a TAB.
+/// A line for the definition that a file has, and one for each of its fields: `definition TAB field TAB text`.
 fn definition(source: &str, out: &mut String) {
     let mut lines = source.lines();
     let Some(name) = lines.next().and_then(|line| line.strip_prefix("// Generated from definition ")) else {
         return;
     };
     let names = wire_names(source);
-    let (mut said, mut is_inside) = (String::new(), false);
-    for line in lines {
-        let line = line.trim();
-        if let Some(comment) = line.strip_prefix("///") {
-            if !said.is_empty() {
-                said.push_str("\\n");
+    let mut comment = Vec::new();
+    let mut is_inside = false;
+    for line in lines.map(str::trim) {
+        let field = match line.strip_prefix("pub ").and_then(|rest| rest.split_once(':')) {
+            _ if line.starts_with("pub struct ") && !is_inside => {
+                is_inside = true;
+                ""
             }
-            said.push_str(
-                &comment.strip_prefix(' ').unwrap_or(comment).replace('\\', "\\\\").replace('\t', " "),
-            );
-        } else if line.starts_with("pub struct ") && !is_inside {
-            out.push_str(&format!("{name}\t{}\n", std::mem::take(&mut said)));
-            is_inside = true;
-        } else if let Some((field, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(':')) {
-            let wire = names.iter().find(|(known, _)| *known == field).map_or(field, |(_, wire)| *wire);
-            out.push_str(&format!("\t{wire}\t{}\n", std::mem::take(&mut said)));
-        } else if line == "}" && is_inside {
-            return;
+            Some((field, _)) => {
+                names.iter().find(|(known, _)| *known == field).map_or(field, |(_, wire)| *wire)
+            }
+            None if line == "}" && is_inside => return,
+            None => {
+                let text = line.strip_prefix("///").map(|text| text.strip_prefix(' ').unwrap_or(text));
+                comment.extend(text.map(|text| text.replace('\\', "\\\\").replace('\t', " ")));
+                continue;
+            }
+        };
+        if !comment.is_empty() {
+            out.push_str(&format!("{name}\t{field}\t{}\n", comment.join("\\n")));
+            comment.clear();
         }
     }
 }

@@ -270,6 +270,16 @@ fn complaints_are_worded_and_placed_as_the_reference_does() {
     );
 }
 
+/// Found by the fuzz target `cel`: finding each place anew took the square of the length.
+#[test]
+fn each_of_many_complaints_has_its_place() {
+    let why = env().compile(&vec!["nothing"; 5_000].join("\n&& ")).expect_err("there is no such name");
+    assert_eq!(why.complaints.len(), 5_000);
+    let place = |i: usize| (why.complaints[i].line, why.complaints[i].column);
+    assert_eq!([place(0), place(1), place(4_999)], [(1, 0), (2, 3), (5_000, 3)]);
+    assert!(why.to_string().ends_with("\n4900 more errors were truncated"));
+}
+
 #[test]
 fn complaints_about_what_cannot_be_read() {
     let env = env();

@@ -12,44 +12,25 @@ const OF_EVERY_KIND: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 
 /// Unpacked it takes two megabytes: it is kept for as long as a document is made.
 pub(crate) struct Comments {
-    definitions: HashMap<String, Definition>,
+    /// By `definition TAB field`; of a definition itself the field is empty.
+    said: HashMap<String, String>,
     brief: Brief,
-}
-
-#[derive(Default)]
-struct Definition {
-    said: String,
-    fields: HashMap<String, String>,
 }
 
 impl Comments {
     pub(crate) fn read() -> Comments {
         let mut text = String::new();
         let packed: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/prose"));
-        let mut definitions = HashMap::new();
         // What the program itself carries can be unpacked; if not, nothing is explained.
-        if DeflateDecoder::new(packed).read_to_string(&mut text).is_ok() {
-            read_lines(&text, &mut definitions);
-        }
-        Comments { definitions, brief: Brief::new() }
+        let _ = DeflateDecoder::new(packed).read_to_string(&mut text);
+        let lines = text.lines().filter_map(|line| line.rsplit_once('\t'));
+        let said = lines.map(|(of, said)| (of.to_owned(), unescaped(said))).collect();
+        Comments { said, brief: Brief::new() }
     }
-}
 
-/// `name TAB text` for a definition, then its fields, each after a TAB.
-fn read_lines(text: &str, definitions: &mut HashMap<String, Definition>) {
-    let mut last = Definition::default();
-    let mut name = "";
-    for line in text.lines() {
-        let (is_field, line) = line.strip_prefix('\t').map_or((false, line), |field| (true, field));
-        let Some((key, said)) = line.split_once('\t') else { continue };
-        if is_field {
-            last.fields.insert(key.to_owned(), unescaped(said));
-            continue;
-        }
-        definitions.insert(name.to_owned(), std::mem::take(&mut last));
-        (name, last.said) = (key, unescaped(said));
+    fn of(&self, definition: &str, field: &str) -> Option<&str> {
+        self.said.get(&format!("{definition}\t{field}")).map(String::as_str)
     }
-    definitions.insert(name.to_owned(), last);
 }
 
 fn unescaped(text: &str) -> String {
@@ -65,15 +46,12 @@ fn unescaped(text: &str) -> String {
 
 impl Prose for Comments {
     fn definition(&self, name: &str) -> Option<&str> {
-        let said = self.definitions.get(name).map(|definition| definition.said.as_str());
-        said.filter(|said| !said.is_empty()).or_else(|| self.brief.definition(name))
+        self.of(name, "").or_else(|| self.brief.definition(name))
     }
 
     fn field(&self, definition: &str, field: &str) -> Option<&str> {
-        let of = |definition: &str| self.definitions.get(definition)?.fields.get(field).map(String::as_str);
-        let said = of(definition).filter(|said| !said.is_empty());
-        said.or_else(|| match field {
-            "apiVersion" | "kind" => of(OF_EVERY_KIND),
+        self.of(definition, field).or_else(|| match field {
+            "apiVersion" | "kind" => self.of(OF_EVERY_KIND, field),
             "metadata" if definition.ends_with("List") => {
                 Some("Of which moment the list is, and how it goes on.")
             }

@@ -394,4 +394,20 @@ mod tests {
         assert_eq!(d.value, json!({"data": {"a": 2}}));
         assert_eq!(d.strict_errors, ["yaml: unmarshal errors:\n  line 3: key \"a\" already set in map"]);
     }
+
+    /// What `parse` reads as JSON, `parse_all` reads as YAML.
+    #[test]
+    fn json_is_read_as_yaml_reads_it() {
+        for text in [
+            r#"{"a": [1, -2, 0, true, null, "x", {}], "<<": {"b": 1}, "on": "1e3"}"#,
+            r#"{"a": "\"\\\n\t", "1": 18446744073709551615, "b": 1.0, "c": 1e2}"#,
+            r#"{"a": 1, "a": 2}"#,
+            r#"{"a": "\u00e9"}"#,
+            "{\"a\":\n[1]}\n---\n{}",
+            "{a: b}",
+        ] {
+            let whole = parse_all(text.as_bytes()).map(|documents| documents.into_iter().next());
+            assert_eq!(parse(text.as_bytes()).map(Some), whole, "{text}");
+        }
+    }
 }
