@@ -54,13 +54,14 @@ pub fn decode(token: &str, prefix: &str) -> Result<Continuation, Status> {
     if start.is_empty() {
         return Err(refuse("encoded start key empty (version meta.k8s.io/v1)".into()));
     }
-    // A relative step would leave the prefix that the caller may read.
-    if start.split('/').any(|part| part == ".." || part == ".") {
+    let after = start.trim_end_matches('\0');
+    // A relative step would leave the prefix that the caller may read, and a name is never one.
+    if after.split('/').any(|part| part == ".." || part == ".") {
         return Err(Status::bad_request(format!("invalid continue token: invalid key: {start}")));
     }
-    let start = start.trim_start_matches('/');
-    let after = start.trim_end_matches('\0');
-    Ok(Continuation { revision, after: format!("{prefix}{after}"), inclusive: after == start })
+    let inclusive = after == start;
+    let after = after.trim_start_matches('/');
+    Ok(Continuation { revision, after: format!("{prefix}{after}"), inclusive })
 }
 
 #[cfg(test)]
@@ -75,8 +76,11 @@ mod tests {
             decode(&token, prefix).unwrap(),
             Continuation { revision: 7, after: "/registry/pods/ns/a".into(), inclusive: false }
         );
-        let out = URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":7,"start":"../../secrets/x\u0000"}"#);
-        assert!(decode(&out, prefix).unwrap_err().message.contains("invalid key"));
+        for out in [r"../../secrets/x\u0000", r"a/..\u0000", r".\u0000", ".", r"a/.\u0000\u0000"] {
+            let token = format!(r#"{{"v":"meta.k8s.io/v1","rv":7,"start":"{out}"}}"#);
+            let refused = decode(&URL_SAFE_NO_PAD.encode(token), prefix).unwrap_err();
+            assert!(refused.message.contains("invalid key"), "{out}");
+        }
         assert_eq!(
             decode("xyz", prefix).unwrap_err().message,
             "invalid continue token: continue key is not valid: invalid character 'Ç' looking for beginning of value"
