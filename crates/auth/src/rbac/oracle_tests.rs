@@ -13,7 +13,7 @@ use crate::{Attributes, Authorizer};
 use coracle_api::User;
 
 /// Random policies, each asked [`QUESTIONS`] times, and in full.
-const POLICIES: (u32, u32) = (2_000, 1_000_000);
+const POLICIES: (u32, u32) = (2_000, 100_000);
 const QUESTIONS: usize = 8;
 const OBJECTS_MAX: usize = 24;
 
