@@ -92,20 +92,19 @@ pub fn apply<F: Facts>(
     force: bool,
 ) -> Result<Value, ApplyError> {
     check(facts, applied, by)?;
-    let base = live.map_or_else(|| Value::Object(serde_json::Map::new()), without_managed_fields);
+    let mut merged = live.map_or_else(|| Value::Object(serde_json::Map::new()), without_managed_fields);
     let tracked = live.map(|live| tracked(facts, live, by));
     let mut entries = tracked.as_deref().and_then(managed::read).unwrap_or_default();
     let last = take_entry(&mut entries, by);
 
     let ignored = managed::ignored(by.ignored);
     let own = typed::field_set(facts, applied).minus_below(&ignored);
-    let mut merged = base.clone();
     typed::merge(facts, &mut merged, applied);
     let mut new = match &last {
         Some(last) => prune(facts, merged, &last.fields, &own, &entries),
         None => merged,
     };
-    let diff = managed::difference(facts, live.is_some().then_some(&base), &new, by.ignored);
+    let diff = managed::difference(facts, live, &new, &ignored);
     if !force {
         let conflicts = conflicts(&entries, &diff.changed);
         if !conflicts.is_empty() {
@@ -114,7 +113,7 @@ pub fn apply<F: Facts>(
     }
     managed::take_from(&mut entries, |_| &diff);
 
-    let own = own.minus(&managed::stripped());
+    let own = own.minus(&managed::NOBODYS);
     let unchanged = diff.changed.is_empty() && diff.removed.is_empty();
     let time = match last {
         Some(last) if unchanged && last.fields == own => last.time,

@@ -247,6 +247,9 @@ fn subtract<'a>(
     other: &Set<'_>,
     minus: impl Fn(Set<'a>, &Set<'_>) -> Set<'a>,
 ) -> Vec<(Element<'a>, Set<'a>)> {
+    if other.children.is_empty() {
+        return children;
+    }
     let mut others = other.children.iter().peekable();
     let mut kept = Set::default();
     for (element, child) in children {

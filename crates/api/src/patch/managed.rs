@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
@@ -153,12 +154,15 @@ pub(super) fn write(mut entries: Vec<Entry<'_>>) -> Value {
     Value::Array(entries.iter().map(Entry::write).collect())
 }
 
-/// The set of paths that nobody owns.
-pub(super) fn stripped() -> Set<'static> {
-    STRIPPED.iter().fold(Set::default(), |all, path| all.union(Set::of_path(path)))
+/// [`STRIPPED`] as a set.
+pub(super) static NOBODYS: LazyLock<Set<'static>> = LazyLock::new(|| of_paths(&STRIPPED));
+
+/// What a write cannot change: the writer's own such paths, and the account itself.
+pub(super) fn ignored<'a>(paths: &[&'a str]) -> Set<'a> {
+    of_paths(paths).union(Set::of_path("metadata.managedFields"))
 }
 
-pub(super) fn ignored<'a>(paths: &[&'a str]) -> Set<'a> {
+fn of_paths<'a>(paths: &[&'a str]) -> Set<'a> {
     paths.iter().fold(Set::default(), |all, path| all.union(Set::of_path(path)))
 }
 
@@ -232,18 +236,17 @@ fn follow<F: Facts>(
     if entries.is_empty() && live.is_some() {
         return None;
     }
-    let diff = difference(facts, live, new, by.ignored);
-    if !diff.changed.is_empty() || !diff.removed.is_empty() {
-        let others: Vec<(&str, Diff<'_>)> = elsewhere
-            .iter()
-            .map(|e| (e.api_version, difference(e.facts, Some(e.live), e.new, by.ignored)))
-            .collect();
-        let other = |e: &Entry<'_>| others.iter().find(|(version, _)| *version == e.api_version);
-        take_from(&mut entries, |entry| other(entry).map_or(&diff, |(_, diff)| diff));
-        let own = diff.changed.minus(&stripped());
-        give(&mut entries, own, by);
-        cap(&mut entries);
-    }
+    let ignored = ignored(by.ignored);
+    let diff = difference(facts, live, new, &ignored);
+    let others: Vec<(&str, Diff<'_>)> = elsewhere
+        .iter()
+        .map(|e| (e.api_version, difference(e.facts, Some(e.live), e.new, &ignored)))
+        .collect();
+    let other = |e: &Entry<'_>| others.iter().find(|(version, _)| *version == e.api_version);
+    take_from(&mut entries, |entry| other(entry).map_or(&diff, |(_, diff)| diff));
+    let own = diff.changed.minus(&NOBODYS);
+    give(&mut entries, own, by);
+    cap(&mut entries);
     Some(write(entries))
 }
 
@@ -252,14 +255,10 @@ pub(super) fn difference<'a, F: Facts>(
     facts: Option<F>,
     live: Option<&'a Value>,
     new: &'a Value,
-    unchanging: &[&str],
+    ignored: &Set<'_>,
 ) -> Diff<'a> {
     let diff = compare::compare(facts, Some(live.unwrap_or(&Value::Null)), Some(new));
-    if unchanging.is_empty() {
-        return diff;
-    }
-    let ignored = ignored(unchanging);
-    Diff { changed: diff.changed.minus_below(&ignored), removed: diff.removed.minus_below(&ignored) }
+    Diff { changed: diff.changed.minus_below(ignored), removed: diff.removed.minus_below(ignored) }
 }
 
 /// Takes changed and removed fields from everyone; who has nothing left is gone.

@@ -1,7 +1,7 @@
 //! Nothing is created where there is no Namespace or where one is ending, and some Namespaces stay.
 
+use coracle_api::Status;
 use coracle_api::status::{Cause, Details};
-use coracle_api::{Status, object};
 use serde_json::Value;
 
 use super::{Admit, Operation, Plugin};
@@ -16,11 +16,11 @@ impl Plugin for NamespaceLifecycle {
         if admit.operation != Operation::Create || admit.namespace.is_empty() || reviews_access(admit) {
             return Ok(());
         }
-        let Some(namespace) = admit.core.object("", "namespaces", "", admit.namespace) else {
+        let Some(namespace) = admit.core.stored("", "namespaces", "", admit.namespace) else {
             let kind = admit.core.builtin("", "namespaces")?;
             return Err(Status::not_found(kind.resource(), admit.namespace));
         };
-        if admit.sub.is_some() || object::text(&namespace, &["status", "phase"]) != "Terminating" {
+        if admit.sub.is_some() || namespace.meta.field("status.phase") != Some("Terminating") {
             return Ok(());
         }
         let why = format!(

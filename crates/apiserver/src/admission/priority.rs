@@ -1,12 +1,17 @@
 //! A Pod's priority is its class's: nobody sets the number themselves.
 
+use coracle_api::codec::json;
 use coracle_api::{Status, object};
 use serde_json::{Value, json};
 
 use super::{Admit, Operation, Plugin};
+use crate::registry;
 use crate::server::Core;
 
 const GROUP: &str = "scheduling.k8s.io";
+
+/// How a default class is stored, among other things.
+const MARK: &[u8] = br#""globalDefault":true"#;
 
 pub(crate) struct Priority;
 
@@ -90,11 +95,14 @@ fn check_own_words(admit: &Admit<'_>, pod: &Value, value: i64, policy: &str) -> 
     Ok(())
 }
 
-/// The class for Pods that name none; of several the least, as the reference.
+/// The class for Pods that name none; of several the least, as the reference. Asked for with every Pod, so that only
+/// classes are read that may be one.
 fn default_class(core: &Core) -> Result<Option<Value>, Status> {
-    Ok(core
-        .objects(GROUP, "priorityclasses", "")?
-        .into_iter()
+    let prefix = registry::prefix(&*core.builtin(GROUP, "priorityclasses")?, "");
+    let state = core.store.snapshot();
+    let marked = state.range(&prefix, None).filter(|v| v.json.windows(MARK.len()).any(|at| at == MARK));
+    Ok(marked
+        .filter_map(|v| json::reread(&v.json).ok())
         .filter(|c| c["globalDefault"] == true)
         .min_by_key(|c| c["value"].as_i64().unwrap_or(0)))
 }

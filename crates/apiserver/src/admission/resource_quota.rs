@@ -46,6 +46,11 @@ pub(crate) fn check(admit: &Admit<'_>, call: &Call, obj: &Value) -> Result<(), S
     }
 }
 
+/// Whether a quota may have to be charged for the write.
+pub(crate) fn concerns(admit: &Admit<'_>, call: &Call, obj: &Value) -> bool {
+    concerned(admit, call, obj).is_some()
+}
+
 /// Store `draft` of `obj`, and with it what it adds to the quotas.
 pub(crate) async fn commit_put(
     admit: &Admit<'_>,

@@ -34,9 +34,16 @@ pub(crate) async fn run(
         let outcome = create::object(core, call, sent, &options).await?;
         return super::answer::object(core, call, 201, outcome).await;
     }
-    let outcome: Outcome =
-        update::change(core, call, &options, |old| laid_over(core, call, Some(old), &wishes, &options))
-            .await?;
+    let mut wishes = Some(wishes);
+    let outcome: Outcome = update::change(core, call, &options, |old| {
+        let wishes = match wishes.take() {
+            Some(wishes) => wishes,
+            // What is wrong with them has been said.
+            None => decoded(call, &body, FieldValidation::Ignore)?,
+        };
+        laid_over(core, call, Some(old), &wishes, &options)
+    })
+    .await?;
     super::answer::object(core, call, 200, outcome).await
 }
 

@@ -98,7 +98,14 @@ async fn once(
             Err(refused) => return Ok(Err(refused)),
         };
         let put = write::Put::new(&key, Expect::Absent, draft).with(allotted.along.clone());
-        match resource_quota::commit_put(&admit, call, &obj, put).await {
+        let done = if !allotted.along.ops.is_empty() || resource_quota::concerns(&admit, call, &obj) {
+            resource_quota::commit_put(&admit, call, &obj, put).await
+        } else {
+            // As in an update: freed by the thread that made it.
+            drop(std::mem::take(&mut obj));
+            write::commit_put(core, put).await
+        };
+        match done {
             Ok(version) => return Ok(Ok(Outcome::Stored(version))),
             Err(Lost::Race) => return Err(Taken(name)),
             Err(Lost::RaceAlong) => {

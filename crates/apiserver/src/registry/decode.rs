@@ -115,10 +115,19 @@ pub(crate) fn defaulted(_: &Core, kind: &Kind, mut value: Value) -> Value {
 /// Kind and version first, as every object starts.
 pub(crate) fn set_kind(kind: &Kind, value: &mut Value) {
     let map = object::map_mut(value);
+    let api_version = kind.api_version();
+    let mut first = map.iter();
+    let says = |member: Option<(&String, &Value)>, key: &str, text: &str| {
+        member.is_some_and(|(name, value)| name == key && value == text)
+    };
+    // What comes from here or from Go starts so, and moving what follows would cost more than all else here.
+    if says(first.next(), "kind", &kind.kind) && says(first.next(), "apiVersion", &api_version) {
+        return;
+    }
     map.shift_remove("kind");
     map.shift_remove("apiVersion");
     map.shift_insert(0, "kind".into(), Value::from(&*kind.kind));
-    map.shift_insert(1, "apiVersion".into(), Value::from(kind.api_version()));
+    map.shift_insert(1, "apiVersion".into(), Value::from(api_version));
 }
 
 /// A body that says what it is must be what the path says.

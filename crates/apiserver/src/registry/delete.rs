@@ -159,6 +159,10 @@ pub(crate) fn plan(kind: &Kind, old: &Value, options: &DeleteOptions, now: jiff:
     }
     let asked = options.grace_seconds.map(|s| if s < 0 { 1 } else { s });
     let grace = kind.rules.grace_seconds(old, asked);
+    let finalizers = finalizers(old, options);
+    if finalizers.is_empty() && grace.unwrap_or(0) == 0 && !object::is_deleting(old) {
+        return Plan::Remove;
+    }
     let mut new = old.clone();
     let mut graceful = false;
     if let (true, Some(_)) = (object::is_deleting(old), grace) {
@@ -175,7 +179,6 @@ pub(crate) fn plan(kind: &Kind, old: &Value, options: &DeleteOptions, now: jiff:
         bump_generation(&mut new);
         graceful = true;
     }
-    let finalizers = finalizers(old, options);
     set_finalizers(&mut new, &finalizers);
     if !graceful && !finalizers.is_empty() {
         if object::is_deleting(old) && new == *old {

@@ -11,7 +11,7 @@ use super::write::{self, Lost};
 use super::{Call, Outcome, create, decode, decode_stored};
 use crate::admission::{Admit, resource_quota};
 use crate::crd::versions;
-use crate::options::WriteOptions;
+use crate::options::{FieldValidation, WriteOptions};
 use crate::respond::Answer;
 use crate::server::Core;
 
@@ -30,7 +30,13 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
         let outcome = create::object(core, call, sent, &options).await?;
         return super::answer::object(core, call, 201, outcome).await;
     }
-    let outcome = change(core, call, &options, |_| Ok(sent.clone())).await?;
+    let mut sent = Some(sent);
+    let outcome = change(core, call, &options, |_| match sent.take() {
+        Some(sent) => Ok(sent),
+        // What is wrong with it has been said.
+        None => addressed(call, decode::object(core, call, &call.kind, &body, FieldValidation::Ignore)?),
+    })
+    .await?;
     super::answer::object(core, call, 200, outcome).await
 }
 
@@ -66,7 +72,7 @@ pub(crate) async fn change(
     core: &Core,
     call: &Call,
     options: &WriteOptions,
-    new: impl Fn(&Value) -> Result<Value, Status>,
+    mut new: impl FnMut(&Value) -> Result<Value, Status>,
 ) -> Result<Outcome, Status> {
     let key = call.key();
     for _ in 0..TRIES {
@@ -90,7 +96,7 @@ pub(crate) async fn change(
             resource_quota::check(&Admit::update(core, call, &kind, &old), call, &obj)?;
             return write::as_served(call, obj);
         }
-        match put_or_remove(core, call, &kind, &current, (obj, allotted.along.clone()), &old).await {
+        match put_or_remove(core, call, &kind, &current, (obj, allotted.along.clone()), old).await {
             Ok(outcome) => return Ok(outcome),
             Err(Lost::Race | Lost::RaceAlong) => continue,
             Err(Lost::Failed(status)) => return Err(status),
@@ -105,20 +111,25 @@ async fn put_or_remove(
     kind: &Kind,
     current: &Arc<Version>,
     (obj, along): (Value, Txn),
-    old: &Value,
+    old: Value,
 ) -> Result<Outcome, Lost> {
-    if is_last_word(kind, &obj, old) {
-        write::commit_delete(core, kind, current, old).await?;
+    if is_last_word(kind, &obj, &old) {
+        write::commit_delete(core, kind, current, &old).await?;
         return write::as_served(call, obj).map_err(Lost::Failed);
     }
     let draft = versions::draft(core, kind, &obj).await.map_err(Lost::Failed)?;
     if current.says_the_same(&draft) {
         return Ok(Outcome::Stored(current.clone()));
     }
-    let admit = Admit::update(core, call, kind, old);
+    let admit = Admit::update(core, call, kind, &old);
     let put = write::Put::new(&current.key, Expect::Revision(current.revision), draft).with(along);
-    let version = resource_quota::commit_put(&admit, call, &obj, put).await?;
-    Ok(Outcome::Stored(version))
+    if resource_quota::concerns(&admit, call, &obj) {
+        return resource_quota::commit_put(&admit, call, &obj, put).await.map(Outcome::Stored);
+    }
+    // Before the wait, after which another thread may go on: what one frees that another allocated goes from cache to
+    // cache, a thousand pieces for a Pod.
+    drop((obj, old));
+    write::commit_put(core, put).await.map(Outcome::Stored)
 }
 
 /// Whether the update lets go of the last thing that kept a deleted object alive.
