@@ -258,3 +258,29 @@ fn items<'a, F: Facts>(
     }
     diff
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::patch::model::Model;
+
+    #[test]
+    fn members_are_found_wherever_they_stand() {
+        let old = json!({"a": 1, "b": {"x": "1", "y": "2"}, "c": true});
+        for (new, changed, removed) in [
+            (json!({"a": 1, "b": {"x": "1", "y": "2"}, "c": true}), "", ""),
+            (json!({"c": true, "b": {"y": "2", "x": "1"}, "a": 1}), "", ""),
+            (json!({"a": 1, "b": {"x": "1", "y": "2"}}), "", ".c"),
+            (json!({"b": {"x": "1", "y": "2"}, "c": true}), "", ".a"),
+            (json!({"a": 1, "n": 0, "b": {"x": "1", "y": "3"}, "c": true}), ".b.y .n", ""),
+            (json!({"a": 2, "b": {"x": "1", "y": "2"}, "c": true, "d": "e"}), ".a .d", ""),
+            (json!({"a": "1", "c": false}), ".a .c", ".b .b.x .b.y"),
+        ] {
+            let diff = compare(None::<Model<'_>>, Some(&old), Some(&new));
+            let said = (diff.changed.paths().join(" "), diff.removed.paths().join(" "));
+            assert_eq!(said, (changed.to_owned(), removed.to_owned()), "{new}");
+        }
+    }
+}

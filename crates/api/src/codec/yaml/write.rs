@@ -10,6 +10,10 @@ use crate::codec::encode::go_float;
 /// Beyond this column a line is broken at the next space.
 const BEST_WIDTH: usize = 80;
 
+/// A longer key is written after a question mark, as the reference does from here on. YAML itself knows a key by the colon
+/// behind it up to 1,024 characters.
+const SIMPLE_KEY_BYTES: usize = 128;
+
 /// An object as YAML text, ending with a line break.
 pub fn encode(v: &Value) -> String {
     let mut out = Writer { text: String::new(), column: 0 };
@@ -57,22 +61,36 @@ impl Writer {
             if i > 0 || !inline {
                 self.indent(depth);
             }
-            self.string(key, depth, true);
-            self.put(":");
-            match value {
-                Value::Object(map) if !map.is_empty() => {
-                    self.end_line();
-                    self.map(map, depth + 2, false);
-                }
-                Value::Array(items) if !items.is_empty() => {
-                    self.end_line();
-                    self.list(items, depth, false);
-                }
-                scalar => {
-                    self.put(" ");
-                    self.scalar(scalar, depth);
-                    self.end_line();
-                }
+            if key.len() > SIMPLE_KEY_BYTES || key.contains(is_break) {
+                self.put("? ");
+                self.string(key, depth, false);
+                self.end_line();
+                self.indent(depth);
+                self.put(": ");
+                self.inline(value, depth);
+            } else {
+                self.string(key, depth, true);
+                self.put(":");
+                self.member(value, depth);
+            }
+        }
+    }
+
+    /// The value behind a simple key, of which containers begin on the next line.
+    fn member(&mut self, value: &Value, depth: usize) {
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                self.end_line();
+                self.map(map, depth + 2, false);
+            }
+            Value::Array(items) if !items.is_empty() => {
+                self.end_line();
+                self.list(items, depth, false);
+            }
+            scalar => {
+                self.put(" ");
+                self.scalar(scalar, depth);
+                self.end_line();
             }
         }
     }
@@ -83,13 +101,18 @@ impl Writer {
                 self.indent(depth);
             }
             self.put("- ");
-            match item {
-                Value::Object(map) if !map.is_empty() => self.map(map, depth + 2, true),
-                Value::Array(items) if !items.is_empty() => self.list(items, depth + 2, true),
-                scalar => {
-                    self.scalar(scalar, depth);
-                    self.end_line();
-                }
+            self.inline(item, depth);
+        }
+    }
+
+    /// A value that begins where the line stands, behind a dash or a colon of its own.
+    fn inline(&mut self, value: &Value, depth: usize) {
+        match value {
+            Value::Object(map) if !map.is_empty() => self.map(map, depth + 2, true),
+            Value::Array(items) if !items.is_empty() => self.list(items, depth + 2, true),
+            scalar => {
+                self.scalar(scalar, depth);
+                self.end_line();
             }
         }
     }
@@ -291,6 +314,23 @@ mod tests {
             json!({"a": "x\ny\n", "b": "x\n\ny", "c": "x\n\n", "d": " x\ny\n", "e": [["a", "b"], [], {}], "f": [{"k": [1]}]}),
             "a: |\n  x\n  y\nb: |-\n  x\n\n  y\nc: |+\n  x\n\nd: |2\n   x\n  y\ne:\n- - a\n  - b\n- []\n- {}\nf:\n- k:\n  - 1\n",
         );
+    }
+
+    #[test]
+    fn writes_long_keys_after_a_question_mark() {
+        let long = |c: &str| c.repeat(SIMPLE_KEY_BYTES + 1);
+        let (a, b, c, d) = (long("a"), long("b"), long("c"), long("d"));
+        check(
+            json!({&a: 1, &b: {"x": 1, "y": [2]}, &c: [1, {"z": 2}], &d: {}, "e": {&a: null}, "f\ng": 3}),
+            &format!(
+                "? {a}\n: 1\n? {b}\n: x: 1\n  \"y\":\n  - 2\n? {c}\n: - 1\n  - z: 2\n? {d}\n: {{}}\ne:\n  ? {a}\n  : null\n? |-\n  f\n  g\n: 3\n"
+            ),
+        );
+        let words = vec!["word"; 300].join(" ");
+        let map = json!({&words: {&words: "x"}});
+        assert_eq!(super::super::parse(encode(&map).as_bytes()).unwrap().value, map);
+        let simple = "k".repeat(SIMPLE_KEY_BYTES);
+        check(json!({&simple: 1}), &format!("{simple}: 1\n"));
     }
 
     #[test]
