@@ -46,29 +46,22 @@ pub(crate) fn check(admit: &Admit<'_>, call: &Call, obj: &Value) -> Result<(), S
     }
 }
 
-/// Whether a quota may have to be charged for the write.
-pub(crate) fn concerns(admit: &Admit<'_>, call: &Call, obj: &Value) -> bool {
-    concerned(admit, call, obj).is_some()
-}
-
-/// Store `draft` of `obj`, and with it what it adds to the quotas.
+/// Store `put` of `obj`, and with it what it adds to the quotas by the measure of `evaluator`.
 pub(crate) async fn commit_put(
     admit: &Admit<'_>,
     call: &Call,
+    evaluator: &Evaluator,
     obj: &Value,
     put: write::Put<'_>,
 ) -> Result<Arc<Version>, Lost> {
     let core = admit.core;
-    let Some(evaluator) = concerned(admit, call, obj) else {
-        return write::commit_put(core, put).await;
-    };
     write::check_size(&put.draft)?;
     let (key, written) = (put.key, put.into_txn());
     let _turn = core.quota_turns.of(admit.namespace).await;
     let mut last = String::new();
     for _ in 0..TRIES {
         let mut txn = written.clone();
-        for charge in charges(admit, call, &evaluator, obj).map_err(Lost::Failed)? {
+        for charge in charges(admit, call, evaluator, obj).map_err(Lost::Failed)? {
             txn.checks.push((charge.key.clone(), Expect::Revision(charge.revision)));
             txn.ops.push(Op::Put(charge.key, charge.draft));
         }
@@ -85,7 +78,7 @@ pub(crate) async fn commit_put(
 }
 
 /// How to measure the object, where its namespace has quotas and the write can change what they count.
-fn concerned(admit: &Admit<'_>, call: &Call, obj: &Value) -> Option<Evaluator> {
+pub(crate) fn concerned(admit: &Admit<'_>, call: &Call, obj: &Value) -> Option<Evaluator> {
     if admit.namespace.is_empty() {
         return None;
     }

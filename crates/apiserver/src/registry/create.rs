@@ -98,11 +98,13 @@ async fn once(
             Err(refused) => return Ok(Err(refused)),
         };
         let put = write::Put::new(&key, Expect::Absent, draft).with(allotted.along.clone());
-        let done = if !allotted.along.ops.is_empty() || resource_quota::concerns(&admit, call, &obj) {
-            resource_quota::commit_put(&admit, call, &obj, put).await
+        let done = if let Some(evaluator) = resource_quota::concerned(&admit, call, &obj) {
+            resource_quota::commit_put(&admit, call, &evaluator, &obj, put).await
         } else {
-            // As in an update: freed by the thread that made it.
-            drop(std::mem::take(&mut obj));
+            if allotted.along.ops.is_empty() {
+                // As in an update: freed by the thread that made it. Nothing will be allotted to it again.
+                drop(std::mem::take(&mut obj));
+            }
             write::commit_put(core, put).await
         };
         match done {

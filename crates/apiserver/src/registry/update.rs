@@ -123,8 +123,8 @@ async fn put_or_remove(
     }
     let admit = Admit::update(core, call, kind, &old);
     let put = write::Put::new(&current.key, Expect::Revision(current.revision), draft).with(along);
-    if resource_quota::concerns(&admit, call, &obj) {
-        return resource_quota::commit_put(&admit, call, &obj, put).await.map(Outcome::Stored);
+    if let Some(evaluator) = resource_quota::concerned(&admit, call, &obj) {
+        return resource_quota::commit_put(&admit, call, &evaluator, &obj, put).await.map(Outcome::Stored);
     }
     // Before the wait, after which another thread may go on: what one frees that another allocated goes from cache to
     // cache, a thousand pieces for a Pod.
