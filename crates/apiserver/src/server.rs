@@ -18,6 +18,7 @@ use coracle_clock::Clock;
 use coracle_store::{Budget, Store, Version};
 use futures::future::BoxFuture;
 use http::Request;
+use http_body::Body as _;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -332,6 +333,10 @@ impl From<Arc<Core>> for Server {
     }
 }
 
+/// After an answer as long as this the others come first: who reads a large cluster page by page, and never waits for
+/// a network, would keep a thread for half a second. Reading 64 KiB takes some 100 µs.
+const LONG_BYTES: u64 = 64 << 10;
+
 /// See [`Server::local`]. A service for `kube::Client::new`.
 #[derive(Clone, Debug)]
 pub struct Local {
@@ -355,6 +360,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (core, caller) = (self.core.clone(), self.caller.clone());
         let request = request.map(body::incoming);
-        Box::pin(async move { Ok(pipeline::answer(core, request, caller).await) })
+        Box::pin(async move {
+            let answer = pipeline::answer(core, request, caller).await;
+            if answer.body().size_hint().lower() > LONG_BYTES {
+                tokio::task::yield_now().await;
+            }
+            Ok(answer)
+        })
     }
 }

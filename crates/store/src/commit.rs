@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::index::{Index, Root};
 use crate::log::{Group, Log};
 use crate::store::Observer;
+use crate::terms::Terms;
 use crate::watch::Topics;
 use crate::{Committed, Error, Event, Expect, Op, Snapshot, Txn, Version, covers};
 
@@ -53,6 +54,13 @@ impl Shared {
 
     pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Have the index find objects by terms, made while others read and write.
+    pub(crate) fn keep_terms(&self) {
+        let state = self.index().snapshot();
+        let terms = Terms::of(state.root());
+        self.index.write().unwrap_or_else(PoisonError::into_inner).keep_terms(state.revision, terms);
     }
 
     pub(crate) fn topics(&self) -> MutexGuard<'_, Topics> {

@@ -71,11 +71,21 @@ impl Index {
         }
     }
 
-    /// Find objects by terms from now on; those of `known`, where the state is the same.
-    pub(crate) fn keep_terms(&mut self, known: Option<Terms>) {
-        if self.terms.is_none() {
-            self.terms = Some(known.unwrap_or_else(|| Terms::of(&self.root)));
+    pub(crate) fn has_terms(&self) -> bool {
+        self.terms.is_some()
+    }
+
+    /// Find objects by `terms`, which are of the state at `revision`, from now on.
+    pub(crate) fn keep_terms(&mut self, revision: u64, mut terms: Terms) {
+        if self.has_terms() {
+            return;
         }
+        match self.check(revision) {
+            Ok(()) => self.history.range(self.after(revision)..).for_each(|entry| terms.apply(&entry.event)),
+            // More has happened since than is remembered.
+            Err(_) => terms = Terms::of(&self.root),
+        }
+        self.terms = Some(terms);
     }
 
     /// Make `root` the present, reached by `events`.
@@ -289,5 +299,57 @@ impl Iterator for Range<'_> {
 impl std::fmt::Debug for Range<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Range").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Draft, Meta};
+
+    fn labelled(name: &str, revision: u64) -> Arc<Version> {
+        let meta = Arc::new(Meta { labels: vec![("app".to_owned(), "a".to_owned())], ..Meta::default() });
+        Arc::new(Version::assemble(name.into(), revision, Draft { meta, ..Draft::default() }))
+    }
+
+    fn create(index: &mut Index, name: &str) {
+        let revision = index.revision + 1;
+        let now = labelled(name, revision);
+        let root = index.root.update(now.key.clone(), now.clone());
+        let event = Arc::new(Event::new(revision, now.key.clone(), None, Some(now)));
+        index.publish(revision, root, &[event], Duration::ZERO);
+    }
+
+    fn found(index: &Index) -> Vec<String> {
+        let found = index.snapshot().find(&[Term::Label("app", "a")], "/registry/things/", None);
+        found
+            .unwrap_or_default()
+            .iter()
+            .map(|v| v.key.rsplit('/').next().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn terms_made_beside_writes_know_what_was_written_meanwhile() {
+        let mut index = Index::new(FIRST_REVISION, Root::new());
+        create(&mut index, "/registry/things/before");
+        let (then, terms) = (index.revision, Terms::of(&index.root));
+        create(&mut index, "/registry/things/meanwhile");
+        assert!(found(&index).is_empty());
+        index.keep_terms(then, terms);
+        assert_eq!(found(&index), ["before", "meanwhile"]);
+        create(&mut index, "/registry/things/since");
+        assert_eq!(found(&index), ["before", "meanwhile", "since"]);
+    }
+
+    #[test]
+    fn terms_of_a_forgotten_state_are_made_anew() {
+        let mut index = Index::new(FIRST_REVISION, Root::new());
+        let (then, terms) = (index.revision, Terms::of(&index.root));
+        create(&mut index, "/registry/things/a");
+        index.compact_to(index.revision);
+        create(&mut index, "/registry/things/b");
+        index.keep_terms(then, terms);
+        assert_eq!(found(&index), ["a", "b"]);
     }
 }
