@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::field::{Errors, Path};
+use crate::object;
 
 static NOTHING: Value = Value::Null;
 
@@ -28,7 +29,7 @@ impl<'a> At<'a> {
 
     /// The field's value without its path.
     pub fn peek(&self, key: &str) -> &'a Value {
-        self.value.get(key).unwrap_or(&NOTHING)
+        object::member(self.value, key).unwrap_or(&NOTHING)
     }
 
     pub fn peek_text(&self, key: &str) -> &'a str {
@@ -169,7 +170,7 @@ impl Errors {
 
 /// Equal as Go's semantic comparison has it: missing, null and empty are one.
 pub fn same(a: &Value, b: &Value) -> bool {
-    if a == b {
+    if object::equal(a, b) {
         return true;
     }
     match (a, b) {

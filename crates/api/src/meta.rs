@@ -65,9 +65,12 @@ fn validate_whole(
 pub fn validate_update(kind: &Kind, obj: &Value, old: &Value, errs: &mut Errors) {
     let meta = At::root(obj).get("metadata");
     let before = At::root(old).get("metadata");
+    let known = errs.0.len();
     validate_change(&meta, &before, errs);
     if kind.rules.standard_finalizers() {
-        validate_change(&meta, &before, errs);
+        if errs.0.len() > known {
+            validate_change(&meta, &before, errs);
+        }
         validate_finalizer_domains(&meta, errs);
     }
 }

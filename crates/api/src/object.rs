@@ -4,9 +4,46 @@ use serde_json::{Map, Value};
 
 static NOTHING: Value = Value::Null;
 
+/// A map of no more members than this is looked through: comparing lengths and first letters of sixteen names takes as
+/// long as hashing one. Nearly all maps are shorter.
+const SCANNED_MEMBERS: usize = 16;
+
+/// The value of `key`, if `v` is a map that has one.
+pub fn member<'a>(v: &'a Value, key: &str) -> Option<&'a Value> {
+    let map = v.as_object()?;
+    if map.len() > SCANNED_MEMBERS {
+        return map.get(key);
+    }
+    map.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
+/// Whether two values are the same; the order of members says nothing. As `==`, but faster: see [`alike`].
+pub fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => alike(a, b, |_, a, b| equal(a, b)),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        _ => a == b,
+    }
+}
+
+/// Whether two maps have the same members, and those values of which `same` says so. Two states of an object have mostly
+/// the same members in the same order, which takes no hashing to find out.
+pub fn alike(
+    a: &Map<String, Value>,
+    b: &Map<String, Value>,
+    same: impl Fn(&str, &Value, &Value) -> bool,
+) -> bool {
+    let mut beside = b.iter();
+    a.len() == b.len()
+        && a.iter().all(|(key, a)| match beside.next() {
+            Some((name, b)) if name == key => same(key, a, b),
+            _ => b.get(key).is_some_and(|b| same(key, a, b)),
+        })
+}
+
 /// The value at `path`, or null.
 pub fn at<'a>(v: &'a Value, path: &[&str]) -> &'a Value {
-    path.iter().try_fold(v, |v, k| v.get(k)).unwrap_or(&NOTHING)
+    path.iter().try_fold(v, |v, key| member(v, key)).unwrap_or(&NOTHING)
 }
 
 /// The string at `path`, or "".
@@ -79,4 +116,37 @@ pub fn annotation<'a>(v: &'a Value, key: &str) -> Option<&'a str> {
 /// The string entries of a map value.
 pub fn pairs(v: &Value) -> impl Iterator<Item = (&str, &str)> {
     v.as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn members_are_found_in_short_maps_and_long_ones() {
+        for n in [0, 1, SCANNED_MEMBERS, SCANNED_MEMBERS + 1] {
+            let map = Value::Object((0..n).map(|i| (format!("k{i}"), json!(i))).collect());
+            assert!((0..n).all(|i| member(&map, &format!("k{i}")) == Some(&json!(i))));
+            assert_eq!(member(&map, "k"), None);
+        }
+        assert_eq!(member(&json!("text"), "k"), None);
+    }
+
+    #[test]
+    fn the_order_of_members_makes_no_difference() {
+        let a = json!({"x": 1, "y": {"p": [1, {"q": null}], "r": "s"}});
+        for (b, same) in [
+            (json!({"x": 1, "y": {"p": [1, {"q": null}], "r": "s"}}), true),
+            (json!({"y": {"r": "s", "p": [1, {"q": null}]}, "x": 1}), true),
+            (json!({"x": 1, "y": {"p": [{"q": null}, 1], "r": "s"}}), false),
+            (json!({"x": 1, "y": {"p": [1, {"q": null}], "s": "r"}}), false),
+            (json!({"x": 1, "y": {"p": [1, {"q": null}], "r": "s"}, "z": 0}), false),
+            (json!({"x": 2, "y": {"p": [1, {"q": null}], "r": "s"}}), false),
+            (json!({"y": {"p": [1, {}], "r": "s"}, "x": 1}), false),
+        ] {
+            assert_eq!((equal(&a, &b), equal(&b, &a), a == b), (same, same, same), "{b}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coracle_api::patch::apply;
 use coracle_api::patch::managed::{self, Elsewhere, Writer};
-use coracle_api::{Kind, Status, Subresource};
+use coracle_api::{Kind, Status, Subresource, object};
 use serde_json::Value;
 
 use crate::crd::versions;
@@ -90,23 +90,21 @@ pub(crate) fn is_same_but_times(a: &Value, b: &Value) -> bool {
     same_members(a, b, |key, a, b| match key {
         "metadata" => same_members(a, b, |key, a, b| match key {
             "managedFields" => same_entries(a, b),
-            _ => a == b,
+            _ => object::equal(a, b),
         }),
-        _ => a == b,
+        _ => object::equal(a, b),
     })
 }
 
 fn same_members(a: &Value, b: &Value, same: impl Fn(&str, &Value, &Value) -> bool) -> bool {
     match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(key, a, b)))
-        }
+        (Value::Object(a), Value::Object(b)) => object::alike(a, b, same),
         _ => a == b,
     }
 }
 
 fn same_entries(a: &Value, b: &Value) -> bool {
-    let same = |key: &str, a: &Value, b: &Value| key == "time" || a == b;
+    let same = |key: &str, a: &Value, b: &Value| key == "time" || object::equal(a, b);
     match (a, b) {
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_members(a, b, same))

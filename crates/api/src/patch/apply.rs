@@ -127,6 +127,7 @@ pub fn apply<F: Facts>(
             time,
             subresource: by.subresource.into(),
             fields: own,
+            source: None,
         });
     }
     let entries = managed::write(entries);
@@ -199,10 +200,20 @@ fn prune<F: Facts>(
     own: &Set<'_>,
     others: &[Entry<'_>],
 ) -> Value {
-    if last.is_empty() {
+    // Who still wishes for all that he had, takes nothing away: it is all in what is applied, with all that it hangs on.
+    if last.clone().minus(own).is_empty() {
         return merged;
     }
-    let merged = &merged;
+    pruned(facts, &merged, last, own, others)
+}
+
+fn pruned<F: Facts>(
+    facts: Option<F>,
+    merged: &Value,
+    last: &Set<'_>,
+    own: &Set<'_>,
+    others: &[Entry<'_>],
+) -> Value {
     let with_named = |set| typed::with_named_fields(facts, set);
     let last = with_named(last.clone());
     let all = with_named(typed::field_set(facts, merged));
@@ -399,5 +410,64 @@ mod tests {
             said,
             "Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.x"
         );
+    }
+
+    /// Some of a Deployment's parts: one for each bit.
+    fn parts(bits: u32) -> Value {
+        let has = |bit: u32| bits & (1 << bit) != 0;
+        let mut containers = Vec::new();
+        if has(0) {
+            let mut main = json!({"name": "a", "image": "a:1"});
+            if has(1) {
+                main["ports"] = json!([{"containerPort": 80, "protocol": "TCP"}]);
+            }
+            if has(2) {
+                main["resources"] = json!({});
+            }
+            containers.push(main);
+        }
+        if has(3) {
+            containers.push(json!({"name": "b"}));
+        }
+        let mut new = deployment(json!(containers), json!({}));
+        if has(4) {
+            new["spec"]["replicas"] = json!(2);
+        }
+        if has(5) {
+            new["spec"]["template"]["metadata"] = json!({"labels": {"a": "b"}, "annotations": {}});
+        }
+        if has(6) {
+            new["metadata"]["finalizers"] = json!(["example.com/f"]);
+        }
+        new
+    }
+
+    #[test]
+    fn who_still_wishes_for_all_he_had_takes_nothing_away() {
+        let kind = crate::kinds::KINDS.iter().find(|k| k.kind == "Deployment").unwrap();
+        let schemas = Schemas::builtin();
+        let facts = schemas.of(kind);
+        let live = json!({"metadata": {"uid": "u", "finalizers": ["example.com/g"]}, "spec": {"paused": true,
+            "template": {"spec": {"nodeName": "n", "containers": [
+                {"name": "a", "stdin": true, "resources": {"limits": {"cpu": "1"}}, "ports": [
+                    {"containerPort": 80, "protocol": "TCP", "hostPort": 8080},
+                    {"containerPort": 81, "protocol": "TCP"}]},
+                {"name": "c", "image": "c:1"}]}}}});
+        let mut looked = 0;
+        for now in 0..1 << 7 {
+            let applied = parts(now);
+            let own = typed::field_set(facts, &applied);
+            let mut merged = live.clone();
+            typed::merge(facts, &mut merged, &applied);
+            for before in (0..1 << 7).filter(|before| before & now == *before) {
+                let had = parts(before);
+                let last = typed::field_set(facts, &had).minus(&managed::NOBODYS);
+                if last.clone().minus(&own).is_empty() {
+                    assert_eq!(pruned(facts, &merged, &last, &own, &[]), merged, "{had} then {applied}");
+                    looked += 1;
+                }
+            }
+        }
+        assert!(looked > 1000, "{looked}");
     }
 }

@@ -37,9 +37,9 @@ impl<'a> Element<'a> {
 
     fn text(&self) -> String {
         match self {
-            Element::Field(s) => format!("f:{s}"),
-            Element::Key(s) => format!("k:{s}"),
-            Element::Value(s) => format!("v:{s}"),
+            Element::Field(s) => ["f:", s].concat(),
+            Element::Key(s) => ["k:", s].concat(),
+            Element::Value(s) => ["v:", s].concat(),
             Element::Index(i) => format!("i:{i}"),
         }
     }
@@ -184,6 +184,20 @@ impl<'a> Set<'a> {
             return Set::default();
         }
         Set { member: self.member, children: subtract(self.children, other, Set::minus_below) }
+    }
+
+    /// Whether the two have a path in common.
+    pub fn meets(&self, other: &Set<'_>) -> bool {
+        if self.member && other.member {
+            return true;
+        }
+        let mut others = other.children.iter().peekable();
+        self.children.iter().any(|(element, child)| {
+            while others.next_if(|(e, _)| e.cmp(element) == Ordering::Less).is_some() {}
+            others
+                .next_if(|(e, _)| e.cmp(element) == Ordering::Equal)
+                .is_some_and(|(_, other)| child.meets(other))
+        })
     }
 
     pub fn intersection(&self, other: &Set<'_>) -> Set<'a> {
@@ -355,6 +369,9 @@ mod tests {
         let b = json!({"f:a": {"f:x": {}, "f:z": {}}, "f:b": {}, "f:c": {}});
         assert_eq!(set(&a).minus(&set(&b)).encode(), json!({"f:a": {".": {}, "f:y": {}}}));
         assert_eq!(set(&a).intersection(&set(&b)).encode(), json!({"f:a": {"f:x": {}}, "f:b": {}}));
+        assert!(set(&a).meets(&set(&b)));
+        let apart = json!({"f:a": {"f:w": {}, "f:x": {"f:y": {}}}, "f:c": {}});
+        assert!(!set(&a).meets(&set(&apart)) && !set(&apart).meets(&set(&a)));
         let union = set(&a).union(set(&b)).encode();
         assert_eq!(union, json!({"f:a": {".": {}, "f:x": {}, "f:y": {}, "f:z": {}}, "f:b": {}, "f:c": {}}));
         assert_eq!(set(&a).minus_below(&Set::of_path("a")).encode(), json!({"f:b": {}}));

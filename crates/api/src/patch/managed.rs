@@ -74,6 +74,8 @@ pub(super) struct Entry<'a> {
     pub(super) time: Cow<'a, str>,
     pub(super) subresource: Cow<'a, str>,
     pub(super) fields: Set<'a>,
+    /// What it was read from, as long as it still says that. Taking it over costs half of writing it anew.
+    pub(super) source: Option<&'a Value>,
 }
 
 impl<'a> Entry<'a> {
@@ -97,7 +99,14 @@ impl<'a> Entry<'a> {
                 Value::Null => Set::default(),
                 fields => Set::parse(fields)?,
             },
+            source: Some(v),
         })
+    }
+
+    /// To be changed from what was read.
+    fn changed(&mut self) -> &mut Entry<'a> {
+        self.source = None;
+        self
     }
 
     pub(super) fn is(&self, manager: &str, applied: bool, api_version: &str, subresource: &str) -> bool {
@@ -109,6 +118,9 @@ impl<'a> Entry<'a> {
     }
 
     fn write(&self) -> Value {
+        if let Some(source) = self.source {
+            return source.clone();
+        }
         let mut out = Map::with_capacity(7);
         out.insert("manager".to_owned(), json!(self.manager));
         out.insert("operation".to_owned(), json!(if self.applied { "Apply" } else { "Update" }));
@@ -208,18 +220,26 @@ pub(super) fn set_managed_fields(obj: &mut Value, entries: Value) {
 
 /// The entries to start from. A client that sends none means the ones that are there; one empty entry means none.
 fn starting<'a>(live: Option<&'a Value>, sent: &'a Value, subresource: &str) -> Vec<Entry<'a>> {
+    let at = ["metadata", "managedFields"];
+    let list = object::items(sent, &at);
+    let known = live.map_or(&[][..], |live| object::items(live, &at));
     let live = || live.and_then(read).unwrap_or_default();
-    if !subresource.is_empty() {
+    // Most clients send back what they have read, and what is stored is in the order of sets already.
+    let is_known = list.len() == known.len() && list.iter().zip(known).all(|(a, b)| object::equal(a, b));
+    if !subresource.is_empty() || is_known {
         return live();
     }
-    let list = object::items(sent, &["metadata", "managedFields"]);
     if let [Value::Object(only)] = list
         && only.values().all(|v| v.as_str() == Some("") || v.is_null())
     {
         return Vec::new();
     }
     match read(sent) {
-        Some(entries) if !entries.is_empty() => entries,
+        Some(mut entries) if !entries.is_empty() => {
+            // The client's order may be any.
+            entries.iter_mut().for_each(|entry| entry.source = None);
+            entries
+        }
         _ => live(),
     }
 }
@@ -268,6 +288,10 @@ pub(super) fn take_from<'d, 's: 'd>(
 ) {
     for entry in entries.iter_mut() {
         let diff = difference(entry);
+        if !entry.fields.meets(&diff.changed) && !entry.fields.meets(&diff.removed) {
+            continue;
+        }
+        let entry = entry.changed();
         let fields = std::mem::take(&mut entry.fields);
         entry.fields = fields.minus(&diff.changed).minus(&diff.removed);
     }
@@ -282,6 +306,7 @@ fn give<'a>(entries: &mut Vec<Entry<'a>>, own: Set<'a>, by: Writer<'a>) {
     let mine = |e: &&mut Entry<'a>| e.is(by.manager, false, by.api_version, by.subresource);
     match entries.iter_mut().find(mine) {
         Some(entry) => {
+            let entry = entry.changed();
             entry.fields = std::mem::take(&mut entry.fields).union(own);
             entry.time = Cow::Borrowed(by.now);
         }
@@ -292,6 +317,7 @@ fn give<'a>(entries: &mut Vec<Entry<'a>>, own: Set<'a>, by: Writer<'a>) {
             time: Cow::Borrowed(by.now),
             subresource: Cow::Borrowed(by.subresource),
             fields: own,
+            source: None,
         }),
     }
 }
@@ -312,7 +338,7 @@ fn cap(entries: &mut Vec<Entry<'_>>) {
             None => i += 1,
             Some(bucket) => {
                 let folded = updaters.remove(i);
-                let bucket = &mut updaters[bucket];
+                let bucket = updaters[bucket].changed();
                 bucket.manager = Cow::Borrowed(ANCIENT);
                 bucket.subresource = Cow::Borrowed("");
                 bucket.time = folded.time;

@@ -175,19 +175,18 @@ fn count_generation(kind: &Kind, obj: &mut Value, old: &Value, write: Write) {
     let Some(before) = object::metadata(old).get("generation").and_then(Value::as_i64) else { return };
     let counts = kind.rules.counts_generation() && write != Write::Status;
     let with_status = kind.rules.counts_status();
-    let changed = counts && desired(obj, with_status) != desired(old, with_status);
+    let changed = counts && !is_desired_alike(obj, old, with_status);
     object::metadata_mut(obj).insert("generation".into(), json!(before + i64::from(changed)));
 }
 
-fn desired(obj: &Value, with_status: bool) -> Vec<(&String, &Value)> {
-    let mut members: Vec<_> = obj
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(k, _)| *k != "metadata" && (with_status || *k != "status"))
-        .collect();
-    members.sort_by_key(|(k, _)| *k);
-    members
+fn is_desired_alike(obj: &Value, old: &Value, with_status: bool) -> bool {
+    fn members(of: &Value, with_status: bool) -> impl Iterator<Item = (&String, &Value)> {
+        let all = of.as_object().into_iter().flatten();
+        all.filter(move |(key, _)| *key != "metadata" && (with_status || *key != "status"))
+    }
+    let mut wished = members(obj, with_status);
+    members(old, with_status).count() == members(obj, with_status).count()
+        && wished.all(|(key, value)| object::member(old, key).is_some_and(|old| object::equal(value, old)))
 }
 
 /// The bytes to store, and the facts that the store keeps beside them.
