@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use coracle_api::catalog::Catalog;
 use coracle_api::path::RequestInfo;
 use coracle_api::user::ANONYMOUS;
@@ -228,6 +229,8 @@ fn subresource(kind: &Kind, sub: &str, name: &str) -> Result<Subresource, Status
     })
 }
 
+/// Reads are answered in the request's own future, whose room is taken and given back for each. All else has its own, a
+/// few times as large.
 async fn verb(
     core: &Arc<Core>,
     call: &Arc<Call>,
@@ -235,7 +238,7 @@ async fn verb(
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
     if let Some(sub) = call.sub {
-        return subresources::answer(core, call, sub, info, request).await;
+        return subresources::answer(core, call, sub, info, request).boxed().await;
     }
     // The verb is of the request; whether the name is there tells the item from the collection.
     let on_item = !call.name.is_empty();
@@ -252,7 +255,8 @@ async fn verb(
         return Err(Status::method_not_allowed());
     }
     if call.kind.is_virtual() && info.verb == "create" {
-        return crate::reviews::create(core, call, body::read(request.into_body()).await?).await;
+        let body = body::read(request.into_body()).await?;
+        return crate::reviews::create(core, call, body).boxed().await;
     }
     // Without a namespace there is the collection of all, to be read, and no path to an item.
     if call.kind.is_namespaced() && call.namespace.is_empty() && !read {
@@ -264,13 +268,20 @@ async fn verb(
         "get" => registry::get::run(core, call).await,
         "list" => registry::list::run(core, call).await,
         "watch" => registry::watch::run(core, call.clone()).await,
-        "create" => registry::create::run(core, call, body::read(request.into_body()).await?).await,
-        "update" => registry::update::run(core, call, body::read(request.into_body()).await?).await,
-        "patch" => registry::patch::run(core, call, body::read(request.into_body()).await?).await,
-        "delete" => registry::delete::run(core, call, body::read(request.into_body()).await?).await,
-        "deletecollection" => {
-            registry::deletecollection::run(core, call, body::read(request.into_body()).await?).await
+        verb => {
+            let body = body::read(request.into_body()).await?;
+            write(core, call, verb, body).boxed().await
         }
+    }
+}
+
+async fn write(core: &Arc<Core>, call: &Call, verb: &str, body: Bytes) -> Result<Answer, Status> {
+    match verb {
+        "create" => registry::create::run(core, call, body).await,
+        "update" => registry::update::run(core, call, body).await,
+        "patch" => registry::patch::run(core, call, body).await,
+        "delete" => registry::delete::run(core, call, body).await,
+        "deletecollection" => registry::deletecollection::run(core, call, body).await,
         _ => Err(Status::method_not_allowed()),
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use coracle_api::field::go_quote;
 use coracle_api::object;
 use coracle_auth::pki::webhook;
+use futures::FutureExt;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -123,6 +124,9 @@ impl Endpoint {
             answering.store(true, Ordering::Relaxed);
             answer.read(core).await.map_err(unread)
         };
+        // On the heap by itself: the future of every request has room for all that it may wait for, and with this it was
+        // twice as large.
+        let calling = calling.boxed();
         let (status, bytes) = match core.clock.timeout(timeout, calling).await {
             Some(answered) => answered?,
             None if answering.load(Ordering::Relaxed) => return Err(unread(LATE.to_owned())),
