@@ -23,7 +23,7 @@ const TRIES: usize = 64;
 /// How a deletion went.
 pub(crate) enum Deleted {
     /// The object is gone; this was its last state.
-    Gone(Value),
+    Gone(Outcome),
     /// The object is waiting for its grace period or its finalizers.
     Waiting(Outcome),
 }
@@ -37,9 +37,9 @@ pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer,
             super::answer::object(core, call, code, outcome).await
         }
         Deleted::Gone(last) if call.kind.rules.returns_deleted() => {
-            super::answer::object(core, call, 200, write::as_served(call, last)?).await
+            super::answer::object(core, call, 200, last).await
         }
-        Deleted::Gone(last) => Ok(respond::value(200, &success(&call.kind, &last), call.format)),
+        Deleted::Gone(last) => Ok(respond::value(200, &success(call, &last), call.format)),
     }
 }
 
@@ -57,13 +57,16 @@ pub(crate) fn read_options(call: &Call, body: &[u8]) -> Result<DeleteOptions, St
     DeleteOptions::parse(&call.query, Some(&parsed.value))
 }
 
-fn success(kind: &Kind, last: &Value) -> Value {
-    let mut details = json!({"name": object::name(last)});
-    if !kind.group.is_empty() {
-        details["group"] = json!(kind.group);
+fn success(call: &Call, last: &Outcome) -> Value {
+    let mut details = json!({"name": call.name});
+    if !call.kind.group.is_empty() {
+        details["group"] = json!(call.kind.group);
     }
-    details["kind"] = json!(kind.plural);
-    details["uid"] = json!(object::uid(last));
+    details["kind"] = json!(call.kind.plural);
+    details["uid"] = json!(match last {
+        Outcome::Stored(version) => &version.meta.uid,
+        Outcome::Unstored(last) => object::uid(last),
+    });
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
@@ -76,11 +79,12 @@ pub(crate) async fn object(core: &Core, call: &Call, options: &DeleteOptions) ->
     let options = if core.is_fork { &at_once } else { options };
     for _ in 0..TRIES {
         let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
-        let old = decode_stored(&kind, &*versions::one(core, &kind, current.clone()).await?)?;
+        let shown = versions::one(core, &kind, current.clone()).await?;
+        let old = decode_stored(&kind, &shown)?;
         check_preconditions(&kind, &old, options)?;
         let admit = Admit::delete(core, call, &kind, &old).for_dry_run(options.dry_run);
         admission::validate(&admit, None).await?;
-        match once(core, call, &kind, &current, old, options).await {
+        match once(core, call, &kind, (&current, &shown), old, options).await {
             Ok(deleted) => return Ok(deleted),
             Err(Lost::Race | Lost::RaceAlong) => continue,
             Err(Lost::Failed(status)) => return Err(status),
@@ -93,17 +97,26 @@ async fn once(
     core: &Core,
     call: &Call,
     kind: &Kind,
-    current: &Arc<Version>,
+    (current, shown): (&Arc<Version>, &Version),
     old: Value,
     options: &DeleteOptions,
 ) -> Result<Deleted, Lost> {
     let plan = plan(kind, &old, options, core.clock.now());
     match plan {
         Plan::Wait => Ok(Deleted::Waiting(Outcome::Stored(current.clone()))),
-        Plan::Remove if options.dry_run => Ok(Deleted::Gone(old)),
+        Plan::Remove if options.dry_run => {
+            write::as_served(call, old).map(Deleted::Gone).map_err(Lost::Failed)
+        }
         Plan::Remove => {
-            write::commit_delete(core, kind, current, &old).await?;
-            Ok(Deleted::Gone(old))
+            let last = write::commit_delete(core, kind, current, old).await?;
+            if !kind.is_custom() {
+                return Ok(Deleted::Gone(Outcome::Stored(last)));
+            }
+            // It may be stored in another version, and now that it is gone no webhook must be needed to show it.
+            let mut told = decode_stored(kind, shown).map_err(Lost::Failed)?;
+            object::metadata_mut(&mut told)
+                .insert("resourceVersion".into(), json!(last.revision.to_string()));
+            Ok(Deleted::Gone(Outcome::Unstored(told)))
         }
         Plan::Mark(marked) if options.dry_run => {
             write::as_served(call, marked).map(Deleted::Waiting).map_err(Lost::Failed)

@@ -114,7 +114,7 @@ async fn put_or_remove(
     old: Value,
 ) -> Result<Outcome, Lost> {
     if is_last_word(kind, &obj, &old) {
-        write::commit_delete(core, kind, current, &old).await?;
+        write::commit_delete(core, kind, current, old).await?;
         return write::as_served(call, obj).map_err(Lost::Failed);
     }
     let draft = versions::draft(core, kind, &obj).await.map_err(Lost::Failed)?;

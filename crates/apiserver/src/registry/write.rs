@@ -255,16 +255,21 @@ pub(crate) fn first(done: Committed) -> Result<Arc<Version>, Lost> {
     first.ok_or_else(|| Lost::Failed(Status::internal("the store kept nothing of a write")))
 }
 
-/// Remove an object, and with it what goes along: `old` is what it is.
+/// Remove an object, and with it what goes along: `old` is what it is. What is left is its last state, which says the
+/// revision of the deletion.
 pub(crate) async fn commit_delete(
     core: &Core,
     kind: &Kind,
     version: &Version,
-    old: &Value,
-) -> Result<(), Lost> {
+    old: Value,
+) -> Result<Arc<Version>, Lost> {
     let mut txn = Txn::delete(version.key.clone(), Expect::Revision(version.revision));
-    txn.ops.extend(core.addresses.released(core, kind, old).map_err(Lost::Failed)?);
-    core.store.commit(txn).await.map(|_| ()).map_err(|e| lost(&version.key, e))
+    txn.ops.extend(core.addresses.released(core, kind, &old).map_err(Lost::Failed)?);
+    // As in an update: freed by the thread that made it.
+    drop(old);
+    let done = core.store.commit(txn).await.map_err(|e| lost(&version.key, e))?;
+    let told = done.events.iter().find(|event| event.key == version.key).and_then(|event| event.last());
+    told.cloned().ok_or_else(|| Lost::Failed(Status::internal("the store tells nothing of a deletion")))
 }
 
 /// `key` is the object's own.

@@ -202,3 +202,31 @@ async fn an_audit_id_of_the_clients_is_said_again() {
     let (first, second) = (answer("").await, answer("").await);
     assert!(uuid::Uuid::parse_str(&first).is_ok() && first != second, "{first} {second}");
 }
+
+/// What a deletion answers of the kinds that give back the object is its last state, as watchers are told it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_object_says_the_revision_of_its_deletion() {
+    let world = World::start().await;
+    const TEMPLATES: &str = "/api/v1/namespaces/default/podtemplates";
+    let template = json!({"metadata": {"name": "t", "uid": ""}, "template": {"spec": {"containers": [
+        {"name": "c", "image": "i"}]}}});
+    let json = "application/json";
+    for accept in [json, "application/yaml", "application/vnd.kubernetes.protobuf, application/json"] {
+        let made = ask(&world, "POST", TEMPLATES, json, &template).await.body;
+        let one = format!("{TEMPLATES}/t");
+        let tried = ask(&world, "DELETE", &format!("{one}?dryRun=All"), json, &Value::Null).await.body;
+        assert_eq!(tried, made);
+        let gone = ask(&world, "DELETE", &one, accept, &Value::Null).await;
+        assert_eq!(get(&world, &one).await.code, 404);
+        let since = made["metadata"]["resourceVersion"].as_str().unwrap();
+        let watch = format!("{TEMPLATES}?watch=1&timeoutSeconds=1&resourceVersion={since}");
+        let told: Value = serde_json::from_str(&get(&world, &watch).await.text).unwrap();
+        assert_eq!(told["type"], "DELETED");
+        let revision = told["object"]["metadata"]["resourceVersion"].as_str().unwrap();
+        assert!(revision.parse::<u64>().unwrap() > since.parse().unwrap());
+        assert!(gone.text.contains(revision), "{}", gone.text);
+        if accept == json {
+            assert_eq!(gone.body, told["object"]);
+        }
+    }
+}
