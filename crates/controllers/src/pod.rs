@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{self, ContainerPort};
-use kube::Resource;
 use kube::api::ObjectMeta;
-use serde::Deserialize;
+use kube::{Resource, ResourceExt};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::metadata;
 
@@ -28,6 +29,18 @@ pub(crate) struct Spec {
     pub subdomain: Option<String>,
     pub containers: Vec<Container>,
     pub init_containers: Vec<Container>,
+    /// Those of its volumes that are claims.
+    #[serde(rename = "volumes", deserialize_with = "claims")]
+    pub claims: Box<[Claim]>,
+}
+
+/// How a Pod means a PersistentVolumeClaim.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Claim {
+    /// By its name.
+    Named(String),
+    /// By a template, in a volume of this name.
+    Template(String),
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -52,7 +65,36 @@ pub(crate) struct Condition {
     pub status: String,
 }
 
+fn claims<'de, D: Deserializer<'de>>(from: D) -> Result<Box<[Claim]>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Volume {
+        name: String,
+        persistent_volume_claim: Option<Source>,
+        ephemeral: Option<IgnoredAny>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Source {
+        claim_name: String,
+    }
+    let volumes = Option::<Vec<Volume>>::deserialize(from)?.unwrap_or_default();
+    let claim = |volume: Volume| match volume.persistent_volume_claim {
+        Some(source) => Some(Claim::Named(source.claim_name)),
+        None => volume.ephemeral.map(|_| Claim::Template(volume.name)),
+    };
+    Ok(volumes.into_iter().filter_map(claim).collect())
+}
+
 impl Pod {
+    /// The names of the claims that its volumes are.
+    pub(crate) fn claim_names(&self) -> impl Iterator<Item = String> {
+        self.spec.claims.iter().map(|claim| match claim {
+            Claim::Named(name) => name.clone(),
+            Claim::Template(volume) => format!("{}-{volume}", self.name_any()),
+        })
+    }
+
     /// The node that it is bound to; empty for none.
     pub(crate) fn node(&self) -> &str {
         self.spec.node_name.as_deref().unwrap_or_default()
@@ -85,5 +127,28 @@ impl Resource for Pod {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_volumes_the_claims_are_kept() {
+        let volumes = json!([
+            {"name": "token", "projected": {"sources": []}},
+            {"name": "data", "persistentVolumeClaim": {"claimName": "big"}},
+            {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+        ]);
+        for (volumes, claims) in [(volumes, vec!["big", "p-scratch"]), (json!(null), vec![])] {
+            let spec = json!({"containers": [{"name": "c"}], "volumes": volumes});
+            let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
+            assert_eq!(pod.claim_names().collect::<Vec<_>>(), claims);
+        }
+        let bare: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {}})).unwrap();
+        assert_eq!(bare.claim_names().count(), 0);
     }
 }

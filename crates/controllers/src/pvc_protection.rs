@@ -15,23 +15,19 @@ pub(crate) async fn run(cx: Context) -> Result<(), Error> {
     work::reconcile_all(triggers(&cx), &cx.clock, |key| reconcile(&cx, key)).await
 }
 
-/// Every claim that is or becomes, and those on their way out where a Pod has gone.
+/// Every claim that is or becomes, and those of each Pod that has gone.
 fn triggers(cx: &Context) -> BoxStream<'static, Key> {
     let claims: Api<PersistentVolumeClaim> = Api::all(cx.client.clone());
     let changed = work::changes(claims.clone(), watcher::Config::default()).map(|c| Key::of(c.object()));
-    let gone = cx.informers.pods.changes().filter_map(async |c| c.new.is_none().then(|| c.key().namespace));
-    let client = cx.client.clone();
-    let freed = gone.then(move |namespace| {
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
-        async move { ending(&claims).await }
+    let gone =
+        cx.informers.pods.changes().filter_map(async |change| change.old.filter(|_| change.new.is_none()));
+    let freed = gone.flat_map(|pod| {
+        let namespace = pod.namespace().unwrap_or_default();
+        let keys: Vec<Key> =
+            pod.claim_names().map(|name| Key { namespace: namespace.clone(), name }).collect();
+        stream::iter(keys)
     });
-    stream::select(changed, freed.flat_map(stream::iter)).boxed()
-}
-
-async fn ending(claims: &Api<PersistentVolumeClaim>) -> Vec<Key> {
-    // A list that fails is made good by the next change.
-    let all = claims.list(&ListParams::default()).await.map(|l| l.items).unwrap_or_default();
-    all.iter().filter(|c| c.metadata.deletion_timestamp.is_some()).map(Key::of).collect()
+    stream::select(changed, freed).boxed()
 }
 
 async fn reconcile(cx: &Context, key: Key) -> Result<Next, Error> {
