@@ -1,11 +1,15 @@
-//! Pods as the scheduler's watch reads them: without managedFields and the larger part of the status, which it never
-//! looks at and which are half of the work of decoding a Pod.
+//! Pods as the scheduler's watch reads them: without managedFields and most of spec and status, which it never looks at
+//! and which are most of the work of decoding a Pod. What a filter or a score begins to look at is to be added here.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Affinity, Container, ContainerPort, Pod, PodSchedulingGate, PodSpec, PodStatus, ResourceRequirements,
+    Toleration,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::api::ObjectMeta;
@@ -18,8 +22,33 @@ pub(crate) struct Seen(pub Pod);
 #[derive(Deserialize)]
 struct Read {
     metadata: Metadata,
-    spec: Option<PodSpec>,
+    spec: Option<Spec>,
     status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+    scheduler_name: Option<String>,
+    scheduling_gates: Option<Vec<PodSchedulingGate>>,
+    priority: Option<i32>,
+    node_selector: Option<BTreeMap<String, String>>,
+    affinity: Option<Affinity>,
+    tolerations: Option<Vec<Toleration>>,
+    overhead: Option<BTreeMap<String, Quantity>>,
+    containers: Option<Vec<Demands>>,
+    init_containers: Option<Vec<Demands>>,
+}
+
+/// What a container needs of its node.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Demands {
+    name: Option<String>,
+    restart_policy: Option<String>,
+    ports: Option<Vec<ContainerPort>>,
+    resources: Option<ResourceRequirements>,
 }
 
 #[derive(Deserialize)]
@@ -52,8 +81,40 @@ impl<'de> Deserialize<'de> for Seen {
             labels: m.labels,
             ..ObjectMeta::default()
         };
+        let spec = spec.map(PodSpec::from);
         let status = status.map(|s| PodStatus { phase: s.phase, ..PodStatus::default() });
         Ok(Seen(Pod { metadata, spec, status }))
+    }
+}
+
+impl From<Spec> for PodSpec {
+    fn from(seen: Spec) -> PodSpec {
+        let containers = |of: Vec<Demands>| of.into_iter().map(Container::from).collect();
+        PodSpec {
+            node_name: seen.node_name,
+            scheduler_name: seen.scheduler_name,
+            scheduling_gates: seen.scheduling_gates,
+            priority: seen.priority,
+            node_selector: seen.node_selector,
+            affinity: seen.affinity,
+            tolerations: seen.tolerations,
+            overhead: seen.overhead,
+            containers: seen.containers.map(containers).unwrap_or_default(),
+            init_containers: seen.init_containers.map(containers),
+            ..PodSpec::default()
+        }
+    }
+}
+
+impl From<Demands> for Container {
+    fn from(seen: Demands) -> Container {
+        Container {
+            name: seen.name.unwrap_or_default(),
+            restart_policy: seen.restart_policy,
+            ports: seen.ports,
+            resources: seen.resources,
+            ..Container::default()
+        }
     }
 }
 
@@ -98,10 +159,22 @@ mod tests {
             "metadata": {"name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "7", "generation": 2,
                          "deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {"l": "1"},
                          "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}]},
-            "spec": {"nodeName": "n", "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]},
+            "spec": {
+                "nodeName": "n", "schedulerName": "s", "schedulingGates": [{"name": "g"}], "priority": 7,
+                "nodeSelector": {"disk": "ssd"}, "overhead": {"cpu": "1m"}, "tolerations": [{"operator": "Exists"}],
+                "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"topologyKey": "kubernetes.io/hostname"}]}},
+                "initContainers": [{"name": "i", "restartPolicy": "Always"}],
+                "containers": [{"name": "c", "image": "i", "env": [{"name": "E"}], "ports": [{"containerPort": 80, "hostPort": 8080}],
+                                "resources": {"requests": {"cpu": "1"}}}],
+                "volumes": [{"name": "v", "emptyDir": {}}],
+            },
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
         });
-        let whole: Pod = serde_json::from_value(of.clone()).unwrap();
+        let mut whole: Pod = serde_json::from_value(of.clone()).unwrap();
+        let spec = whole.spec.as_mut().unwrap();
+        spec.volumes = None;
+        (spec.containers[0].image, spec.containers[0].env) = (None, None);
         let Seen(mut seen) = serde_json::from_value(of).unwrap();
         assert_eq!(seen.status.as_ref().unwrap().phase.as_deref(), Some("Running"));
         seen.status = whole.status.clone();
