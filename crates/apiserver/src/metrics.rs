@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use coracle_api::kinds::Text;
 use coracle_api::path::RequestInfo;
 use http::StatusCode;
 
@@ -21,10 +22,10 @@ pub(crate) struct Metrics(Mutex<BTreeMap<Series, Seen>>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Series {
     verb: &'static str,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
+    group: Text,
+    version: Text,
+    resource: Text,
+    subresource: &'static str,
     code: u16,
 }
 
@@ -51,10 +52,10 @@ pub(crate) fn start(core: &Core, info: Option<&RequestInfo>) -> Measured {
     let series = match known {
         Some(kind) => Series {
             verb: verb(&info.verb),
-            group: kind.group.to_string(),
-            version: kind.version.to_string(),
-            resource: kind.plural.to_string(),
-            subresource: sub.map_or("", |s| s.name()).to_owned(),
+            group: kind.group.clone(),
+            version: kind.version.clone(),
+            resource: kind.plural.clone(),
+            subresource: sub.map_or("", |s| s.name()),
             code: 0,
         },
         None => other(verb(&info.verb)),
@@ -63,8 +64,8 @@ pub(crate) fn start(core: &Core, info: Option<&RequestInfo>) -> Measured {
 }
 
 fn other(verb: &'static str) -> Series {
-    let none = String::new;
-    Series { verb, group: none(), version: none(), resource: none(), subresource: none(), code: 0 }
+    let none = Text::default;
+    Series { verb, group: none(), version: none(), resource: none(), subresource: "", code: 0 }
 }
 
 fn verb(v: &str) -> &'static str {

@@ -9,12 +9,11 @@ use coracle_api::path::RequestInfo;
 use coracle_api::user::ANONYMOUS;
 use coracle_api::{Kind, Status, Subresource, User};
 use coracle_auth::impersonate::impersonate;
-use coracle_auth::{Attributes, Permit};
+use coracle_auth::{Attributes, Peer, Permit};
 use futures::FutureExt;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use rustls_pki_types::CertificateDer;
 
 use crate::body::{self, Incoming};
 use crate::negotiate::{self, Format};
@@ -26,9 +25,7 @@ use crate::{api_services, component_statuses, control, crd, metrics, paths, subr
 /// Who is at the other end.
 #[derive(Debug)]
 pub(crate) enum Caller {
-    Remote {
-        certificates: Vec<CertificateDer<'static>>,
-    },
+    Remote(Peer),
     /// A part of this process: its identity is given, not proven.
     Local(Arc<User>),
 }
@@ -140,9 +137,7 @@ fn needs_present(info: &RequestInfo) -> bool {
 fn authenticate(core: &Core, headers: &mut HeaderMap, caller: &Caller) -> Result<Arc<User>, Status> {
     match caller {
         Caller::Local(user) => Ok(user.clone()),
-        Caller::Remote { certificates } => {
-            core.authenticator.authenticate(headers, certificates).map(|a| a.user)
-        }
+        Caller::Remote(peer) => core.authenticator.authenticate(headers, peer).map(|a| a.user),
     }
 }
 

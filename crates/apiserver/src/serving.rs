@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use coracle_auth::Peer;
 use coracle_clock::Clock;
 use http::{Request, Version};
 use hyper::service::service_fn;
@@ -91,7 +92,7 @@ async fn connection(
         None => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
     let certificates = tls.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
-    let caller = Arc::new(Caller::Remote { certificates });
+    let caller = Arc::new(Caller::Remote(Peer::new(certificates)));
     let below = socket.clone();
     let strangers = Arc::new(Strangers::until(&stop));
     let counted = strangers.clone();

@@ -36,6 +36,25 @@ pub struct Authenticated {
     pub legacy_secret: Option<(String, String)>,
 }
 
+/// The chain of certificates that a client showed in the handshake, if any; the client's own is the first.
+#[derive(Debug)]
+pub struct Peer {
+    chain: Vec<CertificateDer<'static>>,
+    /// Of the whole chain: what it is known by once it has been verified, for each request on its connection.
+    digest: [u8; 32],
+}
+
+impl Peer {
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Peer {
+        let mut hasher = Sha256::new();
+        for certificate in &chain {
+            hasher.update((certificate.len() as u64).to_be_bytes());
+            hasher.update(certificate);
+        }
+        Peer { digest: hasher.finalize().into(), chain }
+    }
+}
+
 pub struct Authenticator {
     chains: Arc<ClientChains>,
     certificates: Mutex<HashMap<[u8; 32], Certified>>,
@@ -97,16 +116,12 @@ impl Authenticator {
         &self.tokens
     }
 
-    /// `peer` is the chain that the client sent in the handshake. Credentials are taken out of `headers`, so that they
-    /// go no further, as are those that a front proxy would have set. The error is the 401.
-    pub fn authenticate(
-        &self,
-        headers: &mut HeaderMap,
-        peer: &[CertificateDer<'static>],
-    ) -> Result<Authenticated, Status> {
+    /// Credentials are taken out of `headers`, so that they go no further, as are those that a front proxy would have
+    /// set. The error is the 401.
+    pub fn authenticate(&self, headers: &mut HeaderMap, peer: &Peer) -> Result<Authenticated, Status> {
         let mut failed = false;
         let ways = [
-            Authenticator::by_certificate as fn(&_, &mut HeaderMap, &[CertificateDer<'static>]) -> Outcome,
+            Authenticator::by_certificate as fn(&_, &mut HeaderMap, &Peer) -> Outcome,
             Authenticator::by_bearer,
             Authenticator::by_websocket,
         ];
@@ -130,8 +145,8 @@ impl Authenticator {
         Ok(who)
     }
 
-    fn by_certificate(&self, _: &mut HeaderMap, peer: &[CertificateDer<'static>]) -> Outcome {
-        if peer.is_empty() {
+    fn by_certificate(&self, _: &mut HeaderMap, peer: &Peer) -> Outcome {
+        if peer.chain.is_empty() {
             return Outcome::Absent;
         }
         let now = self.clock.unix_seconds();
@@ -144,29 +159,25 @@ impl Authenticator {
         }
     }
 
-    fn certified(&self, peer: &[CertificateDer<'static>], now: i64) -> Option<Certified> {
-        let mut hasher = Sha256::new();
-        for certificate in peer {
-            hasher.update((certificate.len() as u64).to_be_bytes());
-            hasher.update(certificate);
+    fn certified(&self, peer: &Peer, now: i64) -> Option<Certified> {
+        let known =
+            self.certificates.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.digest).cloned();
+        if known.is_some() {
+            return known;
         }
-        let key: [u8; 32] = hasher.finalize().into();
-        if let Some(known) = self.certificates.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Some(known.clone());
-        }
-        if !self.chains.verify(peer, now) {
+        if !self.chains.verify(&peer.chain, now) {
             return None;
         }
-        let certified = Certified::read(&peer[0])?;
+        let certified = Certified::read(peer.chain.first()?)?;
         let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CERTIFICATE_CAPACITY {
             known.clear();
         }
-        known.insert(key, certified.clone());
+        known.insert(peer.digest, certified.clone());
         Some(certified)
     }
 
-    fn by_bearer(&self, headers: &mut HeaderMap, _: &[CertificateDer<'static>]) -> Outcome {
+    fn by_bearer(&self, headers: &mut HeaderMap, _: &Peer) -> Outcome {
         let Some(value) = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()) else {
             return Outcome::Absent;
         };
@@ -179,7 +190,7 @@ impl Authenticator {
         }
     }
 
-    fn by_websocket(&self, headers: &mut HeaderMap, _: &[CertificateDer<'static>]) -> Outcome {
+    fn by_websocket(&self, headers: &mut HeaderMap, _: &Peer) -> Outcome {
         if !asks_websocket(headers) {
             return Outcome::Absent;
         }

@@ -22,7 +22,7 @@ mod testing;
 pub mod tokens;
 
 pub use attributes::{Attributes, ResourceTarget, Target};
-pub use authn::{Authenticated, Authenticator};
+pub use authn::{Authenticated, Authenticator, Peer};
 pub use authorizer::{Authorizer, Decision, Permit};
 pub use directory::{Directory, Found};
 pub use pki::Pki;

@@ -46,7 +46,8 @@ fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
 impl World {
     fn who(&self, list: &[(&'static str, &str)], peer: &[CertificateDer<'static>]) -> Result<String, u16> {
         let mut headers = headers(list);
-        let who = self.authenticator.authenticate(&mut headers, peer).map_err(|s| s.code)?;
+        let who =
+            self.authenticator.authenticate(&mut headers, &Peer::new(peer.to_vec())).map_err(|s| s.code)?;
         assert!(!headers.contains_key(AUTHORIZATION) && !headers.contains_key("x-remote-user"));
         Ok(who.user.name.clone())
     }
@@ -85,11 +86,11 @@ async fn client_certificates() {
     let world = world(true).await;
     let chain = world.chain("jane", &["dev", "ops"]);
     let mut none = HeaderMap::new();
-    let who = world.authenticator.authenticate(&mut none, &chain).unwrap();
+    let who = world.authenticator.authenticate(&mut none, &Peer::new(chain.to_vec())).unwrap();
     assert_eq!(who.user.groups, ["dev", "ops", "system:authenticated"]);
     let id = &who.user.extra["authentication.kubernetes.io/credential-id"][0];
     assert!(id.starts_with("X509SHA256=") && id.len() == 11 + 64, "{id}");
-    let again = world.authenticator.authenticate(&mut none, &chain).unwrap();
+    let again = world.authenticator.authenticate(&mut none, &Peer::new(chain.to_vec())).unwrap();
     assert_eq!(who, again);
 
     let other = self::world(true).await;
@@ -111,7 +112,8 @@ async fn websocket_tokens() {
     let with = |protocols: &str| {
         let mut list = headers(&socket);
         list.insert(SEC_WEBSOCKET_PROTOCOL, protocols.parse().unwrap());
-        let who = world.authenticator.authenticate(&mut list, &[]).map(|w| w.user.name.clone());
+        let who =
+            world.authenticator.authenticate(&mut list, &Peer::new(Vec::new())).map(|w| w.user.name.clone());
         (who.map_err(|s| s.code), list[SEC_WEBSOCKET_PROTOCOL].to_str().unwrap().to_owned())
     };
     assert_eq!(with(&both), (Ok(SA.into()), "v5.channel.k8s.io".into()));
