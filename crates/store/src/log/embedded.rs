@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend as _, TableDefinition};
 
+use super::ahead::Ahead;
 use super::file::{Backing, Disk, HEADER};
 use super::{AppendError, Group, Log, OpenError, read};
 use crate::index::{FIRST_REVISION, Root};
@@ -29,6 +30,8 @@ const REVISION: &str = "revision";
 /// redb caches pages for writing only, since reads are served from the index: 8 MiB hold the inner pages of more than a
 /// million objects.
 const CACHE_BYTES: usize = 8 << 20;
+/// A store as large as this is read while it is checked; smaller ones take less than 100 ms for both. Tests do so always.
+const AHEAD_BYTES: u64 = if cfg!(test) { 1 } else { 16 << 20 };
 
 #[derive(Debug)]
 pub(crate) struct Embedded {
@@ -59,9 +62,10 @@ impl Embedded {
     ) -> Result<(Embedded, u64, Root), OpenError> {
         let at = |source| OpenError::Io { path: path.to_owned(), source };
         check_header(&*disk, path)?;
+        let ahead = Ahead::new(disk.clone(), disk.len().map_err(at)?.saturating_sub(HEADER));
         let backing = Backing::new(disk).map_err(at)?;
         // redb promises no panic on damage when it checks integrity, but a panic here must not take the program along.
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(backing.clone(), meta)));
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(backing.clone(), &ahead, meta)));
         let damaged = |reason| OpenError::Damaged { file: path.to_owned(), reason };
         let (db, revision, root) = loaded
             .map_err(|_| damaged("its pages make no sense".to_owned()))?
@@ -148,15 +152,39 @@ enum LoadError {
     NoRevision,
 }
 
-fn load(backing: Backing, meta: &MetaOf) -> Result<(Database, u64, Root), LoadError> {
-    let db = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .create_with_backend(backing)
-        .map_err(redb::Error::from)?;
+fn load(backing: Backing, ahead: &Ahead, meta: &MetaOf) -> Result<(Database, u64, Root), LoadError> {
+    std::thread::scope(|scope| {
+        let _stop = ahead.stop_at_end();
+        let is_large = ahead.len().is_ok_and(|len| len >= AHEAD_BYTES);
+        let reading = is_large.then(|| scope.spawn(|| ahead.read(|db| read_all(db, meta).ok())));
+        let db = check(backing)?;
+        let early = reading.and_then(|reading| reading.join().ok().flatten());
+        // The check may have gone back to the last commit but one. Every append has a revision of its own, and a commit
+        // without one changes nothing that was read.
+        let (revision, root) = match early {
+            Some(early) if early.0 == revision_of(&db)? => early,
+            _ => read_all(&db, meta)?,
+        };
+        Ok((db, revision, root))
+    })
+}
+
+/// Open the store if every page of it is as it was written.
+fn check(backing: Backing) -> Result<Database, LoadError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    Ok(builder.create_with_backend(backing).map_err(redb::Error::from)?)
+}
+
+fn revision_of(db: &impl ReadableDatabase) -> Result<u64, LoadError> {
     let txn = db.begin_read().map_err(redb::Error::from)?;
     let facts = txn.open_table(FACTS).map_err(redb::Error::from)?;
-    let revision = facts.get(REVISION).map_err(redb::Error::from)?.ok_or(LoadError::NoRevision)?.value();
+    Ok(facts.get(REVISION).map_err(redb::Error::from)?.ok_or(LoadError::NoRevision)?.value())
+}
+
+fn read_all(db: &impl ReadableDatabase, meta: &MetaOf) -> Result<(u64, Root), LoadError> {
+    let revision = revision_of(db)?;
+    let txn = db.begin_read().map_err(redb::Error::from)?;
     let objects = txn.open_table(OBJECTS).map_err(redb::Error::from)?;
     let records = objects.iter().map_err(redb::Error::from)?.map(|entry| {
         let (key, value) = entry.map_err(redb::Error::from)?;
@@ -166,9 +194,9 @@ fn load(backing: Backing, meta: &MetaOf) -> Result<(Database, u64, Root), LoadEr
         decode(key, record, meta).filter(|version| version.revision <= revision)
     };
     let root = read::decode_all(records, decode, |key| LoadError::Record(key.to_owned()))?;
-    drop((facts, objects));
+    drop(objects);
     txn.close().map_err(redb::Error::from)?;
-    Ok((db, revision, root))
+    Ok((revision, root))
 }
 
 fn encode(version: &Version) -> Vec<u8> {

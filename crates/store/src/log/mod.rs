@@ -1,5 +1,6 @@
 //! Where transactions are made durable.
 
+mod ahead;
 pub(crate) mod embedded;
 pub(crate) mod file;
 pub(crate) mod memory;
