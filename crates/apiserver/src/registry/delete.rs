@@ -17,9 +17,6 @@ use crate::options::{DeleteOptions, Propagation};
 use crate::respond::{self, Answer};
 use crate::server::Core;
 
-/// How often a deletion is tried again on an object that changes under it.
-const TRIES: usize = 64;
-
 /// How a deletion went.
 pub(crate) enum Deleted {
     /// The object is gone; this was its last state.
@@ -77,7 +74,7 @@ pub(crate) async fn object(core: &Core, call: &Call, options: &DeleteOptions) ->
     // No kubelet will ever say that a Pod of a fork has ended.
     let at_once = DeleteOptions { grace_seconds: Some(0), ..options.clone() };
     let options = if core.is_fork { &at_once } else { options };
-    for _ in 0..TRIES {
+    for _ in 0..write::TRIES {
         let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
         let shown = versions::one(core, &kind, current.clone()).await?;
         let old = decode_stored(&kind, &shown)?;

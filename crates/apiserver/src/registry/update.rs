@@ -15,10 +15,6 @@ use crate::options::{FieldValidation, WriteOptions};
 use crate::respond::Answer;
 use crate::server::Core;
 
-/// How often a change is tried again on an object that somebody else changed meanwhile. Each loss means that another
-/// write won, so that a busy object still moves on; the bound only stops a livelock.
-const TRIES: usize = 64;
-
 pub(crate) async fn run(core: &Core, call: &Call, body: Bytes) -> Result<Answer, Status> {
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let sent = decode::object(core, call, &call.kind, &body, options.field_validation)?;
@@ -75,7 +71,7 @@ pub(crate) async fn change(
     mut new: impl FnMut(&Value) -> Result<Value, Status>,
 ) -> Result<Outcome, Status> {
     let key = call.key();
-    for _ in 0..TRIES {
+    for _ in 0..write::TRIES {
         let current = core.store.snapshot().get(&key).ok_or_else(|| call.not_found())?;
         let shown = versions::one(core, &call.kind, current.clone()).await?;
         let old = decode_stored(&core.catalog().stored_as(&call.kind), &shown)?;
