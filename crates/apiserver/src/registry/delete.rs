@@ -81,7 +81,7 @@ pub(crate) async fn object(core: &Core, call: &Call, options: &DeleteOptions) ->
         check_preconditions(&kind, &old, options)?;
         let admit = Admit::delete(core, call, &kind, &old).for_dry_run(options.dry_run);
         admission::validate(&admit, None).await?;
-        match once(core, call, &kind, (&current, &shown), old, options).await {
+        match once(core, call, &kind, &current, old, options).await {
             Ok(deleted) => return Ok(deleted),
             Err(Lost::Race | Lost::RaceAlong) => continue,
             Err(Lost::Failed(status)) => return Err(status),
@@ -94,7 +94,7 @@ async fn once(
     core: &Core,
     call: &Call,
     kind: &Kind,
-    (current, shown): (&Arc<Version>, &Version),
+    current: &Arc<Version>,
     old: Value,
     options: &DeleteOptions,
 ) -> Result<Deleted, Lost> {
@@ -106,14 +106,7 @@ async fn once(
         }
         Plan::Remove => {
             let last = write::commit_delete(core, kind, current, old).await?;
-            if !kind.is_custom() {
-                return Ok(Deleted::Gone(Outcome::Stored(last)));
-            }
-            // It may be stored in another version, and now that it is gone no webhook must be needed to show it.
-            let mut told = decode_stored(kind, shown).map_err(Lost::Failed)?;
-            object::metadata_mut(&mut told)
-                .insert("resourceVersion".into(), json!(last.revision.to_string()));
-            Ok(Deleted::Gone(Outcome::Unstored(told)))
+            Ok(Deleted::Gone(Outcome::Stored(last)))
         }
         Plan::Mark(marked) if options.dry_run => {
             write::as_served(call, marked).map(Deleted::Waiting).map_err(Lost::Failed)
