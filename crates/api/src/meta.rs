@@ -68,9 +68,7 @@ pub fn validate_update(kind: &Kind, obj: &Value, old: &Value, errs: &mut Errors)
     let known = errs.0.len();
     validate_change(&meta, &before, errs);
     if kind.rules.standard_finalizers() {
-        if errs.0.len() > known {
-            validate_change(&meta, &before, errs);
-        }
+        errs.0.extend_from_within(known..);
         validate_finalizer_domains(&meta, errs);
     }
 }
