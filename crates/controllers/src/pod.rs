@@ -89,10 +89,15 @@ fn claims<'de, D: Deserializer<'de>>(from: D) -> Result<Box<[Claim]>, D::Error> 
 impl Pod {
     /// The names of the claims that its volumes are.
     pub(crate) fn claim_names(&self) -> impl Iterator<Item = String> {
-        self.spec.claims.iter().map(|claim| match claim {
-            Claim::Named(name) => name.clone(),
-            Claim::Template(volume) => format!("{}-{volume}", self.name_any()),
-        })
+        self.spec.claims.iter().map(|claim| self.claim_name(claim).into_owned())
+    }
+
+    /// The name of one of its claims.
+    pub(crate) fn claim_name<'a>(&self, claim: &'a Claim) -> Cow<'a, str> {
+        match claim {
+            Claim::Named(name) => name.into(),
+            Claim::Template(volume) => format!("{}-{volume}", self.name_any()).into(),
+        }
     }
 
     /// The node that it is bound to; empty for none.

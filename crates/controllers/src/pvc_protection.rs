@@ -1,11 +1,12 @@
 //! Claims stay for as long as a Pod that has been bound to a node uses them.
 
 use futures::stream::{self, BoxStream, StreamExt};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Volume};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 
+use crate::pod::{Claim, Pod};
 use crate::work::{self, Key, Next};
 use crate::{Context, Error, use_protection};
 
@@ -42,19 +43,12 @@ async fn reconcile(cx: &Context, key: Key) -> Result<Next, Error> {
 
 /// A Pod without a node cannot be started any more with a claim that is on its way out.
 fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
-    let Some(spec) = pod.spec.as_ref().filter(|s| s.node_name.as_deref().is_some_and(|n| !n.is_empty()))
-    else {
-        return false;
-    };
     let name = claim.name_any();
-    let of_template = |volume: &Volume| {
-        volume.ephemeral.is_some()
-            && format!("{}-{}", pod.name_any(), volume.name) == name
-            && claim.owner_references().iter().any(|o| o.kind == "Pod" && pod.uid().as_ref() == Some(&o.uid))
-    };
-    spec.volumes.iter().flatten().any(|volume| {
-        volume.persistent_volume_claim.as_ref().is_some_and(|c| c.claim_name == name) || of_template(volume)
-    })
+    let of_pod =
+        || claim.owner_references().iter().any(|o| o.kind == "Pod" && pod.uid().as_ref() == Some(&o.uid));
+    let mut claims = pod.spec.claims.iter();
+    !pod.node().is_empty()
+        && claims.any(|c| pod.claim_name(c) == name && (matches!(c, Claim::Named(_)) || of_pod()))
 }
 
 #[cfg(test)]
