@@ -10,11 +10,23 @@ const SCANNED_MEMBERS: usize = 16;
 
 /// The value of `key`, if `v` is a map that has one.
 pub fn member<'a>(v: &'a Value, key: &str) -> Option<&'a Value> {
-    let map = v.as_object()?;
+    find(v.as_object()?, key)
+}
+
+/// As [`Map::get`].
+pub fn find<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     if map.len() > SCANNED_MEMBERS {
         return map.get(key);
     }
     map.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
+/// As [`Map::get_mut`].
+pub fn find_mut<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Value> {
+    if map.len() > SCANNED_MEMBERS {
+        return map.get_mut(key);
+    }
+    map.iter_mut().find(|(name, _)| *name == key).map(|(_, value)| value)
 }
 
 /// Whether two values are the same; the order of members says nothing. As `==`, but faster: see [`alike`].

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::facts::{Facts, ListType};
 use super::fieldset::{Element, Set};
 use crate::codec::encode;
+use crate::object;
 
 /// The paths that differ.
 #[derive(Debug, Default, PartialEq)]
@@ -139,7 +140,7 @@ fn maps<'a, F: Facts>(
             Some((name, now)) if name == key => Some(now),
             _ => {
                 in_step = false;
-                new.and_then(|m| m.get(key))
+                new.and_then(|m| object::find(m, key))
             }
         };
         if now.is_some_and(|now| is_same_scalar(value, now)) {
@@ -189,7 +190,7 @@ pub(super) fn item_element<'a, F: Facts>(facts: Option<F>, item: &'a Value) -> O
     let mut text = vec![b'{'];
     for name in names {
         let default;
-        let value = match item.get(name) {
+        let value = match object::member(item, name) {
             Some(value) => value,
             None => match facts.key_default(name) {
                 Some(value) => {
@@ -211,6 +212,11 @@ pub(super) fn item_element<'a, F: Facts>(facts: Option<F>, item: &'a Value) -> O
 }
 
 fn lists<'a, F: Facts>(facts: Option<F>, old: &'a [Value], new: &'a [Value], diff: &mut Diff<'a>) -> bool {
+    // Most are, and what tells their items apart need not be written out then. Only lists are looked at twice: such
+    // lists nest as deep as a schema, and maps as deep as a body.
+    if old.len() == new.len() && old.iter().zip(new).all(|(a, b)| object::equal(a, b)) {
+        return false;
+    }
     let below = facts.and_then(Facts::items);
     let (old, new) = (keyed(facts, old), keyed(facts, new));
     let (mut l, mut r) = (old.as_slice(), new.as_slice());

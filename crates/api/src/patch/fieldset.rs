@@ -162,8 +162,10 @@ impl<'a> Set<'a> {
 
     /// As `fieldsV1`.
     pub fn encode(&self) -> Value {
-        let mut map = Map::with_capacity(self.children.len() + 1);
-        if self.member && !self.children.is_empty() {
+        let has_own = self.member && !self.children.is_empty();
+        // Most are leaves, whose empty map then takes no memory.
+        let mut map = Map::with_capacity(self.children.len() + usize::from(has_own));
+        if has_own {
             map.insert(".".to_owned(), Value::Object(Map::new()));
         }
         for (element, child) in &self.children {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::compare::{Form, form, item_element, keyed};
 use super::facts::{Facts, ListType};
 use super::fieldset::{Element, Set, display};
+use crate::object;
 
 /// The paths that a value sets.
 pub(super) fn field_set<'a, F: Facts>(facts: Option<F>, v: &'a Value) -> Set<'a> {
@@ -93,7 +94,7 @@ pub(super) fn merge<F: Facts>(facts: Option<F>, live: &mut Value, applied: &Valu
         (Form::Map(_), Form::Map(applied)) => {
             let Value::Object(live) = live else { return };
             for (key, value) in applied {
-                match live.get_mut(key) {
+                match object::find_mut(live, key) {
                     Some(old) => merge(facts.and_then(|f| f.field(key)), old, value),
                     None => drop(live.insert(key.clone(), value.clone())),
                 }
@@ -105,6 +106,7 @@ pub(super) fn merge<F: Facts>(facts: Option<F>, live: &mut Value, applied: &Valu
         }
         (Form::Map(l), Form::Nothing) if !l.is_empty() => {}
         (Form::List(l), Form::Nothing) if !l.is_empty() => {}
+        _ if live == applied => {}
         _ => *live = applied.clone(),
     }
 }
@@ -120,6 +122,7 @@ fn merge_lists<F: Facts>(facts: Option<F>, mut live: Vec<Value>, applied: &[Valu
     let mut shared = right.iter().flatten().filter(|r| in_left.contains_key(r)).peekable();
     let mut taken = vec![false; right.len()];
     let mut merged = Vec::with_capacity(live.len() + applied.len());
+    let are_distinct = in_right.len() == right.len();
     let below = facts.and_then(Facts::items);
     let (mut l, mut r) = (0, 0);
     while l < left.len() || r < right.len() {
@@ -143,8 +146,9 @@ fn merge_lists<F: Facts>(facts: Option<F>, mut live: Vec<Value>, applied: &[Valu
             merged.push(match right[r].as_ref().and_then(|e| in_left.get(e)) {
                 None => applied[r].clone(),
                 Some(at) => {
-                    // Kept where it is: an item that is applied twice is laid over the same one twice.
-                    let mut item = live[*at].clone();
+                    // An item that is applied twice is laid over the same one twice.
+                    let live = &mut live[*at];
+                    let mut item = if are_distinct { std::mem::take(live) } else { live.clone() };
                     merge(below, &mut item, &applied[r]);
                     item
                 }

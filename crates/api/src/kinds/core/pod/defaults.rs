@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::image;
-use crate::object::{map_at_mut, map_mut};
+use crate::object::{find, find_mut, map_at_mut, map_mut};
 
 /// The grace a Pod gets to end by itself, in seconds.
 pub const GRACE_SECONDS: i64 = 30;
@@ -16,7 +16,7 @@ pub const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemer
 
 /// Set where the key is missing, null, "" or 0: the zero values of Go.
 pub fn set(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    let missing = match map.get(key) {
+    let missing = match find(map, key) {
         None | Some(Value::Null) => true,
         Some(Value::String(s)) => s.is_empty(),
         Some(Value::Number(n)) => n.as_i64() == Some(0),
@@ -29,14 +29,14 @@ pub fn set(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
 
 /// Set where the key is missing or null: a pointer in Go.
 pub fn set_pointer(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    if map.get(key).is_none_or(Value::is_null) {
+    if find(map, key).is_none_or(Value::is_null) {
         map.insert(key.to_owned(), value.into());
     }
 }
 
 /// The child's map, where there is a child.
 pub fn child<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
-    map.get_mut(key)?.as_object_mut()
+    find_mut(map, key)?.as_object_mut()
 }
 
 /// The maps in the list at `key`.
@@ -44,7 +44,7 @@ pub fn children<'a>(
     map: &'a mut Map<String, Value>,
     key: &str,
 ) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+    find_mut(map, key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 /// The defaults of a Pod itself, which its templates do not get.
