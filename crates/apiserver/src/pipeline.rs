@@ -287,7 +287,9 @@ fn header(headers: &HeaderMap, name: HeaderName) -> String {
 
 /// The client's own identifier where it sends one, as it is; else a new one.
 fn audit_id(headers: &HeaderMap) -> HeaderValue {
-    headers.get(AUDIT_ID).filter(|v| !v.is_empty()).cloned().unwrap_or_else(|| {
-        HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is visible ASCII")
-    })
+    let new = || HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is visible ASCII");
+    let mut id = headers.get(AUDIT_ID).filter(|v| !v.is_empty()).cloned().unwrap_or_else(new);
+    // It never comes again: in the connection's table of headers it would push out those that do.
+    id.set_sensitive(true);
+    id
 }
