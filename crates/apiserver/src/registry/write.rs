@@ -21,7 +21,7 @@ const OBJECT_BYTES_MAX: usize = MAX_REQUEST_BYTES;
 
 /// How often a write is tried again on an object that changes under it. Each loss means that another write won, so that
 /// a busy object still moves on, and the reference goes on for as long as the request lives. Writers can fall into step
-/// so that one of five loses more than 64 times in a row: only a livelock goes on for a thousand.
+/// so that one of five loses more than 64 times in a row: only a livelock goes on for thousands.
 pub(super) const TRIES: usize = 4096;
 
 /// The members of metadata that only the server sets.
